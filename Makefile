@@ -1,0 +1,44 @@
+# The commands of the course. `make book PYTHON=python3.12` chooses the interpreter of .venv.
+PYTHON ?= python3
+BIN := .venv/bin
+READY := .venv/.ready
+# Kernels take their figures' backend from the course, not from the caller's shell.
+unexport MPLBACKEND
+
+.PHONY: book test record serve clean
+
+book:
+	@set -e; t0=$$(date +%s); $(MAKE) --no-print-directory $(READY); \
+	t1=$$(date +%s); $(BIN)/python _ext/execute.py; \
+	t2=$$(date +%s); $(BIN)/jupyter-book build . -W -n --keep-going -q; \
+	t3=$$(date +%s); \
+	echo "set-up $$((t1 - t0)) s, chapters $$((t2 - t1)) s, pages $$((t3 - t2)) s"; \
+	echo "The book is in _build/html/index.html (make serve shows it)."
+
+test:
+	@set -e; t0=$$(date +%s); $(MAKE) --no-print-directory $(READY); \
+	t1=$$(date +%s); $(BIN)/ruff check .; $(BIN)/ruff format --check .; \
+	t2=$$(date +%s); $(BIN)/python -m pytest -n auto --maxprocesses 8 --dist loadfile --nbval; \
+	t3=$$(date +%s); \
+	echo "set-up $$((t1 - t0)) s, lint $$((t2 - t1)) s, tests $$((t3 - t2)) s"; \
+	echo "All tests passed; the report is above."
+
+record: $(READY)
+	COURSE_PROFILE=full COURSE_REQUIRE_DATA=1 $(BIN)/jupyter nbconvert --to notebook --inplace \
+	  --execute --ExecutePreprocessor.coalesce_streams=True \
+	  --ExecutePreprocessor.record_timing=False chapters/*.ipynb
+
+serve: $(READY)
+	$(BIN)/python -m http.server --bind 127.0.0.1 --directory _build/html 8000
+
+clean:
+	rm -rf _build .venv
+
+$(READY): requirements.txt requirements-nodeps.txt pyproject.toml
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and \
+	  "Python 3.11 or newer is needed, this is " + sys.version.split()[0] + \
+	  "; name another one: make $(MAKECMDGOALS) PYTHON=python3.12")'
+	$(PYTHON) -m venv .venv
+	$(BIN)/python -m pip install --quiet --requirement requirements.txt
+	$(BIN)/python -m pip install --quiet --no-deps --requirement requirements-nodeps.txt
+	@touch $@

@@ -1,0 +1,230 @@
+"""The chapter contract and the borders between the modules, read off the files themselves."""
+
+import ast
+import itertools
+import re
+from pathlib import Path
+
+import nbformat
+import pytest
+import yaml
+
+ROOT = Path(__file__).parent.parent
+CHAPTERS = sorted((ROOT / "chapters").glob("*.ipynb"))
+UTILS = {path.stem: path for path in (ROOT / "utils").glob("*.py")}
+IMPORT_ONLY_RUNTIME = {"datasets", "text", "batching", "ngrams", "models", "plotting", "runtime"}
+# Modules whose public definitions are each written out in the chapter that teaches them.
+TAUGHT = ["text", "batching", "ngrams", "models", "training", "sampling"]
+GUARD = "check_"  # guards against bad input are imported where they are needed
+PRIVATE_PATHS = re.compile(r"/(home|root|tmp|work|Users)/")
+
+
+@pytest.fixture(params=CHAPTERS, ids=lambda path: path.stem)
+def chapter(request):
+    return nbformat.read(request.param, as_version=4)
+
+
+def code_cells(notebook):
+    return [cell for cell in notebook.cells if cell.cell_type == "code"]
+
+
+def tags(cell):
+    return cell.metadata.get("tags", [])
+
+
+def lines(cell):
+    return [line for line in cell.source.splitlines() if line.strip()]
+
+
+def calls(cell, name):
+    """Say whether the cell calls the function of that name."""
+    return any(
+        isinstance(node, ast.Call) and getattr(node.func, "id", None) == name
+        for node in ast.walk(ast.parse(cell.source))
+    )
+
+
+def test_there_are_chapters():
+    assert [path.stem[:2] for path in CHAPTERS] == [f"{i + 1:02}" for i in range(len(CHAPTERS))]
+    assert len(CHAPTERS) >= 4
+
+
+def test_first_a_title_then_imports_only(chapter):
+    assert chapter.cells[0].cell_type == "markdown"
+    assert chapter.cells[0].source.startswith("# ")
+    body = ast.parse(code_cells(chapter)[0].source).body
+    assert body and all(isinstance(node, ast.Import | ast.ImportFrom) for node in body)
+    assert len(re.findall(r"^# ", "\n".join(c.source for c in chapter.cells[:1]), re.M)) == 1
+
+
+def test_imports_stand_in_the_first_cell_alone(chapter):
+    for cell in code_cells(chapter)[1:]:
+        found = [n for n in ast.walk(ast.parse(cell.source)) if isinstance(n, ast.Import)]
+        assert not found, cell.source
+
+
+def test_cells_hold_one_idea(chapter):
+    for cell in code_cells(chapter):
+        has_class = any(isinstance(node, ast.ClassDef) for node in ast.parse(cell.source).body)
+        assert len(lines(cell)) <= (25 if has_class else 15), cell.source
+
+
+def test_prose_stands_between_code_cells(chapter):
+    for one, two in itertools.pairwise(chapter.cells):
+        assert not one.cell_type == two.cell_type == "code", two.source
+    assert all(cell.source.strip() for cell in chapter.cells)
+
+
+def test_executed_from_top_to_bottom_without_errors(chapter):
+    cells = code_cells(chapter)
+    assert [cell.execution_count for cell in cells] == list(range(1, len(cells) + 1))
+    outputs = [output for cell in cells for output in cell.outputs]
+    assert not [output for output in outputs if output.output_type == "error"]
+    assert not [output for output in outputs if output.get("name") == "stderr"]
+
+
+def test_images_have_alt_text_caption_and_name(chapter):
+    for cell in code_cells(chapter):
+        if any("image/png" in output.get("data", {}) for output in cell.outputs):
+            mystnb = cell.metadata["mystnb"]
+            assert len(mystnb["image"]["alt"].split()) >= 5
+            assert mystnb["figure"]["caption"] and mystnb["figure"]["name"].startswith("fig-")
+
+
+def test_markdown_images_have_alt_text(chapter):
+    for cell in chapter.cells:
+        if cell.cell_type == "markdown":
+            assert not re.search(r"!\[\s*\]\(", cell.source)
+
+
+def test_what_is_not_compared_is_claimed(chapter):
+    cells = code_cells(chapter)
+    for cell, following in itertools.pairwise(cells):
+        if "nbval-ignore-output" in tags(cell):
+            assert calls(cell, "claim") or calls(following, "claim"), cell.source
+        assert "nbval-skip" not in tags(cell) and "raises-exception" not in tags(cell)
+
+
+def test_ends_with_the_provenance(chapter):
+    last = code_cells(chapter)[-1]
+    assert calls(last, "provenance")
+    assert "nbval-ignore-output" in tags(last)
+
+
+def test_recorded_on_the_full_profile_with_the_real_data(chapter):
+    printed = "".join(output.get("text", "") for output in code_cells(chapter)[-1].outputs)
+    assert re.search(r"^profile +full$", printed, re.M), printed
+    assert "sample" not in printed
+
+
+def test_outputs_hold_no_private_path(chapter):
+    for cell in code_cells(chapter):
+        assert not PRIVATE_PATHS.search(str(cell.outputs)), cell.source
+
+
+def test_hyperparameters_are_frozen_and_commented(chapter):
+    for cell in code_cells(chapter):
+        for node in ast.parse(cell.source).body:
+            if isinstance(node, ast.ClassDef) and node.name.endswith("Config"):
+                assert "@dataclass(frozen=True)" in cell.source
+                fields = [n.lineno for n in node.body if isinstance(n, ast.AnnAssign)]
+                assert fields
+                assert all("# " in cell.source.splitlines()[i - 1] for i in fields), cell.source
+
+
+def test_three_exercises_each_with_an_executed_solution(chapter):
+    source = "\n".join(c.source for c in chapter.cells if c.cell_type == "markdown")
+    labels = re.findall(r"{exercise-start}[^\n]*\n:label: (\S+)", source)
+    solved = re.findall(r"{solution-start} (\S+)\n:class: dropdown", source)
+    assert len(labels) >= 3 and labels == solved
+    for label in labels:
+        assert solution_cells(chapter, label), f"no code cell in the solution of {label}"
+
+
+def solution_cells(notebook, label):
+    """Return the code cells between solution-start of the label and the next solution-end."""
+    starts = [i for i, c in enumerate(notebook.cells) if f"{{solution-start}} {label}" in c.source]
+    after = notebook.cells[starts[0] + 1 :]
+    inside = itertools.takewhile(lambda c: "{solution-end}" not in c.source, after)
+    return [cell for cell in inside if cell.cell_type == "code"]
+
+
+def test_toc_lists_every_chapter_and_page():
+    toc = yaml.safe_load((ROOT / "_toc.yml").read_text(encoding="utf8"))
+    listed = {c["file"] for part in toc["parts"] for c in part["chapters"]} | {toc["root"]}
+    files = [*CHAPTERS, *(ROOT / "pages").glob("*.md"), ROOT / "index.md"]
+    assert listed == {path.relative_to(ROOT).with_suffix("").as_posix() for path in files}
+
+
+def imported(path):
+    """Return the sibling modules of utils that a module imports, and the top-level packages."""
+    siblings, packages = set(), set()
+    for node in ast.walk(ast.parse(path.read_text(encoding="utf8"))):
+        names = [alias.name for alias in node.names] if isinstance(node, ast.Import) else []
+        if isinstance(node, ast.ImportFrom):
+            names = [node.module]
+            if node.module == "utils":
+                names = [f"utils.{alias.name}" for alias in node.names]
+        siblings |= {name.split(".")[1] for name in names if name.startswith("utils.")}
+        packages |= {name.split(".")[0] for name in names}
+    return siblings, packages
+
+
+@pytest.mark.parametrize("name", sorted(UTILS))
+def test_imports_go_one_way(name):
+    siblings, packages = imported(UTILS[name])
+    assert "chapters" not in packages and "tests" not in packages
+    if name in IMPORT_ONLY_RUNTIME:
+        assert siblings <= {"runtime"}
+    assert not siblings & {"datasets", "models"}, "data and models come as arguments"
+
+
+def test_utils_stays_thin():
+    trees = [ast.parse(path.read_text(encoding="utf8")) for path in UTILS.values()]
+    functions = [n for tree in trees for n in ast.walk(tree) if isinstance(n, ast.FunctionDef)]
+    assert functions
+    for node in functions:
+        body = node.body[1:] if ast.get_docstring(node) else node.body
+        length = node.end_lineno - body[0].lineno + 1 if body else 0
+        assert length <= 20, f"{node.name} has {length} lines"
+
+
+class Bare(ast.NodeTransformer):
+    """Take the docstrings off a tree."""
+
+    def visit(self, node):
+        self.generic_visit(node)
+        if isinstance(node, ast.FunctionDef | ast.ClassDef) and ast.get_docstring(node):
+            node.body = node.body[1:] or [ast.Pass()]
+        return node
+
+
+def definitions(source):
+    """Return {name: syntax tree without docstrings} of the top-level definitions of a source."""
+    return {
+        node.name: ast.dump(Bare().visit(node))
+        for node in ast.parse(source).body
+        if isinstance(node, ast.FunctionDef | ast.ClassDef)
+    }
+
+
+def taught():
+    """Return (module, name) of every public definition that a chapter must write out."""
+    return [
+        (module, name)
+        for module in TAUGHT
+        for name in definitions(UTILS[module].read_text(encoding="utf8"))
+        if not name.startswith(("_", GUARD))
+    ]
+
+
+@pytest.mark.parametrize(("module", "name"), taught())
+def test_saved_definitions_equal_the_chapters(module, name):
+    saved = definitions(UTILS[module].read_text(encoding="utf8"))[name]
+    written = [
+        definitions(cell.source)[name]
+        for path in CHAPTERS
+        for cell in code_cells(nbformat.read(path, as_version=4))
+        if name in definitions(cell.source)
+    ]
+    assert written == [saved]

@@ -1,0 +1,518 @@
+"""The course's data sets: found, fetched, verified and read; a sample where that fails.
+
+A data set is looked for in COURSE_DATA (a folder of yours, never written to), then in the cache
+(COURSE_CACHE, or the system's place for caches), then downloaded into the cache. Nothing is read
+before its hash is checked. Relative folders start at the root of the project.
+
+    python -m utils.datasets                 lists the data sets, and where each one is
+    python -m utils.datasets fetch NAME ...  gets those named, or all of them
+"""
+
+import argparse
+import csv
+import json
+import os
+import re
+import shutil
+import sys
+import tarfile
+import threading
+import time
+import warnings
+import zipfile
+from collections import Counter
+from collections.abc import Callable
+from concurrent.futures import Future
+from contextlib import suppress
+from dataclasses import dataclass, field
+from functools import partial
+from pathlib import Path
+from tempfile import TemporaryDirectory
+
+import pooch
+import requests
+from tqdm import tqdm
+from urllib3.exceptions import HTTPError as BrokenTransfer
+from urllib3.exceptions import ReadTimeoutError
+
+ROOT = Path(__file__).parents[1]
+SAMPLES = Path(__file__).parent / "samples"
+GITHUB = "https://raw.githubusercontent.com/"
+D2L = "http://d2l-data.s3-accelerate.amazonaws.com/"
+MISSING = "is not there"
+TEMPORARY = "recurrent-networks-download-"  # how the folders of unfinished downloads begin
+STALE_SECONDS = 86_400  # one as old as this belongs to no living process
+
+OPEN_SECONDS = 6  # from the look-up of a server's name to the end of its headers
+SILENCE_SECONDS = 6  # the longest pause within a file
+SLOW_SECONDS, SLOW_SPEED = 20, 10_000  # after 20 s, at least 10 kB a second on average
+PAUSES = (0, 1)  # seconds before each round through the mirrors: one retry
+
+MAX_MEMBER = 2**24  # bytes of one file in an archive
+REVIEWS_PER_CLASS = 12_500
+REVIEW = re.compile(r"aclImdb/(train|test)/(pos|neg)/(\d+)_\d+\.txt")
+
+pooch.get_logger().setLevel("WARNING")  # or a notebook would store where the cache lies
+
+
+class SampleWarning(UserWarning):
+    """A sample stands in for a data set."""
+
+
+warnings.simplefilter("always", SampleWarning, append=True)  # also when a cell is run again
+
+
+class DataError(RuntimeError):
+    """A data set is wrong, or cannot be had; the message says what to do."""
+
+
+class Unavailable(DataError):
+    """A data set is in none of the places looked at; `problems` has a line for each of them."""
+
+    def __init__(self, data_set, problems):
+        self.problems = problems
+        fetch = f"python -m utils.datasets fetch {data_set.name}"
+        files = " or ".join(file.name for file in data_set.files)
+        lines = [f"{data_set.title} is not at hand:", *(f"- {problem}" for problem in problems)]
+        advice = f"To get it, run `{fetch}` with a network, or set COURSE_DATA to a folder"
+        super().__init__("\n".join([*lines, f"{advice} that holds {files}."]))
+
+
+@dataclass(frozen=True)
+class File:
+    """A file that holds a whole data set: name, size in bytes, hash, and its mirrors in order."""
+
+    name: str
+    size: int
+    sha256: str
+    urls: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
+class DataSet:
+    """What is known of a data set: any of its files will do, and `read` gets the path of one."""
+
+    name: str
+    title: str
+    licence: str
+    citation: str
+    sample: str
+    read: Callable
+    files: tuple[File, ...]
+
+
+@dataclass(frozen=True)
+class Corpus:
+    """A text, and where it comes from; sha256 is the hash of the file it was read from."""
+
+    text: str = field(repr=False)
+    name: str
+    is_sample: bool
+    source: str
+    sha256: str
+
+
+@dataclass(frozen=True)
+class Reviews:
+    """Lists of (text, label), label 1 for praise and 0 for blame; sha256 is that of the file."""
+
+    train: list = field(repr=False)
+    test: list = field(repr=False)
+    name: str
+    is_sample: bool
+    source: str
+    sha256: str
+
+
+def load_text(name):
+    """Return the Corpus of a data set, or of its sample: text with "\\n" at the end of lines.
+
+    Where the sample stands in, a SampleWarning says why. Raises ValueError when no text has this
+    name, and DataError on a wrong file in COURSE_DATA or when COURSE_REQUIRE_DATA=1 rules out the
+    sample.
+    """
+    text, *source = _load(_named(name, load_text), _read_text)
+    return Corpus(text, name, *source)
+
+
+def load_reviews(name="imdb"):
+    """Return the Reviews of a data set, or of its sample, by label and number in each split.
+
+    Warns and raises as load_text does; DataError also when a class is not complete.
+    Source: Maas et al. (2011), https://aclanthology.org/P11-1015
+    """
+    splits, *source = _load(_named(name, load_reviews), _read_sample_reviews)
+    return Reviews(splits["train"], splits["test"], name, *source)
+
+
+def locate(name):
+    """Return the Path of a data set's verified file, or None; never uses the network.
+
+    Raises ValueError on an unknown name, DataError on a wrong file in COURSE_DATA.
+    """
+    with suppress(Unavailable):
+        return _search(_named(name))[0]
+
+
+def fetch(name):
+    """Return the Path of a data set's verified file, downloaded where it is not at hand.
+
+    Raises ValueError on an unknown name, DataError when the data set cannot be had.
+    """
+    data_set = _named(name)
+    _failures.pop(name, None)
+    return _obtain(data_set)[0]
+
+
+def _named(name, loader=None):
+    """Return the data set of this name; raise ValueError where none has it, or not this loader."""
+    if name not in list(DATA_SETS):
+        raise ValueError(f"name must be one of {', '.join(DATA_SETS)}; got {name!r}")
+    right = load_reviews if DATA_SETS[name].read is _read_reviews else load_text
+    if loader not in (None, right):
+        raise ValueError(f"{name} is read by {right.__name__}, not by {loader.__name__}")
+    return DATA_SETS[name]
+
+
+def _load(data_set, read_sample):
+    """Return (content, is_sample, source, sha256) of a data set, or of its sample."""
+    try:
+        path, place = _obtain(data_set)
+        return data_set.read(path), False, f"{path.name} from {place}", pooch.file_hash(path)
+    except Unavailable as error:
+        if os.environ.get("COURSE_REQUIRE_DATA", "0") not in ("", "0"):
+            raise
+        path = SAMPLES / data_set.sample
+        warnings.warn(f"{path.name} is a SAMPLE. {error}", SampleWarning, stacklevel=3)
+        source = "sample: " + "; ".join(error.problems)
+        return read_sample(path), True, source, pooch.file_hash(path)
+
+
+_failures = {}  # name → problems of its download, so that a process tries only once
+
+
+def _obtain(data_set):
+    """Return (path, place) of a right file, after a download where need be, or raise DataError."""
+    try:
+        return _search(data_set)
+    except Unavailable as missing:
+        if data_set.name not in _failures:
+            try:
+                return _download(data_set)
+            except Unavailable as error:
+                _failures[data_set.name] = error.problems
+        raise Unavailable(data_set, missing.problems + _failures[data_set.name]) from None
+
+
+def _places():
+    """Return {place: folder}, in the order of the search."""
+    data = os.environ.get("COURSE_DATA")
+    cache = os.environ.get("COURSE_CACHE") or pooch.os_cache("recurrent-networks-course")
+    folders = ({"COURSE_DATA": data} if data else {}) | {"cache": cache}
+    return {place: ROOT / Path(folder).expanduser() for place, folder in folders.items()}
+
+
+def _search(data_set):
+    """Return (path, place) of the first right file on this machine, or raise DataError.
+
+    A wrong file in COURSE_DATA ends the search, because only the reader can mend it; a wrong one
+    in the cache does not, because the next download replaces it.
+    """
+    places = _places()
+    problems = [] if "COURSE_DATA" in places else ["COURSE_DATA is not set"]
+    for place, folder in places.items():
+        if place == "COURSE_DATA" and not os.path.isdir(folder):
+            raise DataError(f"COURSE_DATA must be a folder that can be read, got {folder}")
+        for path, file in ((folder / file.name, file) for file in data_set.files):
+            problem = _check(path, file)
+            if not problem:
+                return path, place
+            if place == "COURSE_DATA" and problem != MISSING:
+                advice = "Replace the file, take it away, or unset COURSE_DATA."
+                raise DataError(f"In COURSE_DATA, {path} {problem}. {advice}")
+            problems.append(f"{place}: {path} {problem}")
+    raise Unavailable(data_set, problems)
+
+
+def _check(path, file):
+    """Return what is wrong with the file at path, or None."""
+    try:
+        sha256 = pooch.file_hash(path)
+    except FileNotFoundError:
+        return MISSING
+    except OSError as error:
+        return f"cannot be read ({error.strerror})"
+    return None if sha256 == file.sha256 else f"has sha256 {sha256}, expected {file.sha256}"
+
+
+def _download(data_set):
+    """Return (path, url) from the first mirror that serves a right file; two rounds in all."""
+    waiting = {url: file for file in data_set.files for url in file.urls}
+    problems, cache = {}, _places()["cache"]
+    for pause in PAUSES:
+        time.sleep(pause if waiting else 0)
+        for url, file in list(waiting.items()):
+            try:
+                return _retrieve(url, file, cache), url
+            except (requests.RequestException, BrokenTransfer, TimeoutError, ValueError) as error:
+                problems[url], again = _explain(error)
+                if not again:
+                    del waiting[url]
+            except OSError as error:  # the disk's fault: no other mirror will do better
+                advice = "make room there, or set COURSE_CACHE to another folder"
+                raise Unavailable(data_set, [f"cache: {cache}: {error}; {advice}"]) from error
+    raise Unavailable(data_set, [f"{url}: {problem}" for url, problem in problems.items()])
+
+
+def _explain(error):
+    """Return why a mirror failed, and whether it is worth another try."""
+    match error:
+        case requests.HTTPError(response=response):
+            return f"HTTP {response.status_code}", response.status_code in (429, 500, 502, 503, 504)
+        case requests.Timeout() | ReadTimeoutError() | TimeoutError():
+            return "no answer in time, or too slow", False
+        case requests.exceptions.SSLError():
+            return "no secure connection (its certificate, or a proxy on the way)", False
+        case requests.ConnectionError():
+            return "no connection", True
+        case BrokenTransfer():
+            return "the connection broke off", True
+    return str(error), False  # a wrong hash, a file too long, redirects without end
+
+
+def _retrieve(url, file, cache):
+    """Return the path of a file fetched into the cache, whole and verified, or not at all.
+
+    Until pooch has checked its hash, the file lies in a folder of its own, which goes away with
+    any error; what a killed process leaves is known by its name, and the next download removes it.
+    """
+    cache.mkdir(parents=True, exist_ok=True)
+    for folder in cache.glob(f"{TEMPORARY}*"):
+        with suppress(FileNotFoundError):  # another process may be done with it by now
+            if time.time() - folder.stat().st_mtime > STALE_SECONDS:
+                shutil.rmtree(folder, ignore_errors=True)
+    with TemporaryDirectory(prefix=TEMPORARY, dir=cache, ignore_cleanup_errors=True) as folder:
+        downloader = partial(_stream, size=file.size)
+        path = pooch.retrieve(url, file.sha256, file.name, folder, downloader=downloader)
+        os.replace(path, cache / file.name)  # atomic: within one file system
+    return cache / file.name
+
+
+def _stream(url, path, _, size):
+    """Write what url serves to path, at most size bytes, with an end to every wait."""
+    headers = {"Accept-Encoding": "identity"}  # the file as it is, or its hash would differ
+    get = partial(requests.get, url, stream=True, timeout=SILENCE_SECONDS, headers=headers)
+    with _within(OPEN_SECONDS, get) as response, open(path, "wb") as file:
+        response.raise_for_status()
+        start, name = time.monotonic(), url.rpartition("/")[2]
+        with tqdm(desc=name, total=size, unit="B", unit_scale=True, ncols=80) as bar:
+            while chunk := response.raw.read1(2**16, decode_content=False):
+                file.write(chunk)
+                bar.update(len(chunk))
+                seconds = time.monotonic() - start
+                if bar.n > size:
+                    raise ValueError(f"sends more than the {size:,} bytes expected")
+                if seconds > SLOW_SECONDS and bar.n < seconds * SLOW_SPEED:
+                    raise TimeoutError
+
+
+def _within(seconds, call):
+    """Return call(), or raise TimeoutError when it takes longer.
+
+    requests limits each wait for a byte, not their sum, and the look-up of a name not at all.
+    """
+    future = Future()
+
+    def run():
+        try:
+            future.set_result(call())
+        except BaseException as error:
+            future.set_exception(error)
+
+    threading.Thread(target=run, daemon=True).start()
+    return future.result(seconds)
+
+
+def _read_text(path):
+    """Return the text of a UTF-8 file."""
+    return path.read_text(encoding="utf-8-sig")
+
+
+def _read_poems(path):
+    """Return the poems of chinese-poetry's JSON file, one a line, notes on variants included."""
+    groups = json.loads(_read_text(path))["content"]
+    return "\n".join("".join(poem["paragraphs"]) for group in groups for poem in group["content"])
+
+
+def _read_zip(path):
+    """Return the text of the one file in a zip archive."""
+    with zipfile.ZipFile(path) as archive, archive.open(archive.namelist()[0]) as member:
+        return _read_member(member)
+
+
+def _read_reviews(path):
+    """Return IMDb's reviews from one pass over the archive; nothing is unpacked to disk."""
+    splits = {"train": [], "test": []}
+    with tarfile.open(path, "r|*") as archive:
+        for member in archive:
+            match = REVIEW.fullmatch(member.name)
+            if match and member.isfile():
+                text = _read_member(archive.extractfile(member))
+                splits[match[1]].append((int(match[2] == "pos"), int(match[3]), text))
+    for split, rows in splits.items():
+        counts = Counter(label for label, _, _ in rows)
+        if counts != {0: REVIEWS_PER_CLASS, 1: REVIEWS_PER_CLASS}:
+            wanted = f"{REVIEWS_PER_CLASS:,} reviews of each class"
+            raise DataError(f"{split} in {path} must hold {wanted}, got {dict(counts)}")
+        splits[split] = [(text, label) for label, _, text in sorted(rows)]
+    return splits
+
+
+def _read_member(member):
+    """Return the text of an open file of an archive, or raise DataError where it is huge."""
+    data = member.read(MAX_MEMBER + 1)
+    if len(data) > MAX_MEMBER:
+        raise DataError(f"{member.name} in the archive holds more than {MAX_MEMBER:,} bytes")
+    return data.decode()
+
+
+def _read_sample_reviews(path):
+    """Return the reviews of a table with the columns split, label and text."""
+    splits = {"train": [], "test": []}
+    with open(path, encoding="utf-8", newline="") as file:
+        for row in csv.DictReader(file, delimiter="\t", quoting=csv.QUOTE_NONE):
+            splits[row["split"]].append((row["text"], int(row["label"])))
+    return splits
+
+
+_REGISTRY = (
+    DataSet(
+        "time_machine",
+        title="The Time Machine",
+        licence="public domain",
+        citation="H. G. Wells: The Time Machine (1895), the file of Dive into Deep Learning",
+        sample="story.txt",
+        read=_read_text,
+        files=(
+            File(
+                "timemachine.txt",
+                178_979,
+                "8424dbd9532ac81f7e5f0b6add90e6952baea29158309d7d1bf3884f4e12c516",
+                (
+                    D2L + "timemachine.txt",
+                    GITHUB + "d2l-ai/d2l-zh/592fbef84a684e752393edbf267c07dbc53e082b"
+                    "/data/timemachine.txt",
+                ),
+            ),
+        ),
+    ),
+    DataSet(
+        "mysterious_island",
+        title="The Mysterious Island",
+        licence="public domain",
+        citation="Jules Verne: The Mysterious Island (1875), Project Gutenberg 1268",
+        sample="story.txt",
+        read=_read_text,
+        files=(
+            File(
+                "1268-0.txt",
+                1_171_600,
+                "355bfdc3f9b5e384b1918e817dd086ce0df97f4d294c69f032fb70b95c1e737c",
+                # Gutenberg has edited its own file since: only this copy has the hash.
+                (GITHUB + "rasbt/machine-learning-book/main/ch15/1268-0.txt",),
+            ),
+        ),
+    ),
+    DataSet(
+        "tang_poems",
+        title="Three Hundred Tang Poems",
+        licence="public domain",
+        citation="Three Hundred Tang Poems (Sun Zhu, 1763), github.com/chinese-poetry/chinese-poetry",
+        sample="verse.txt",
+        read=_read_poems,
+        files=(
+            File(
+                "tangshisanbaishou.json",
+                148_829,
+                "8423b65d938d0327e369972e790549b42609fa7ac4a2a72df59f4cb5a49c08f8",
+                (
+                    GITHUB
+                    + "chinese-poetry/chinese-poetry/99ebbef7e1345c0985c44b9fd96a3f9e776f117b"
+                    "/蒙学/tangshisanbaishou.json",
+                ),
+            ),
+        ),
+    ),
+    DataSet(
+        "lyrics",
+        title="The lyrics corpus of Dive-into-DL-PyTorch",
+        licence="copyrighted: never print, store or publish it, or text generated from it",
+        citation="Lyrics of Jay Chou's songs, github.com/ShusenTang/Dive-into-DL-PyTorch",
+        sample="verse.txt",
+        read=_read_zip,
+        files=(
+            File(
+                "jaychou_lyrics.txt.zip",
+                52_607,
+                "3cfedd7d174111cdad5a27eaffaa6a2432a2842cf2590a03dd8a97610ea07043",
+                (GITHUB + "ShusenTang/Dive-into-DL-PyTorch/master/data/jaychou_lyrics.txt.zip",),
+            ),
+        ),
+    ),
+    DataSet(
+        "imdb",
+        title="Large Movie Review Dataset v1.0",
+        licence="for research, with the citation; the reviews belong to their authors",
+        citation="Maas et al. (2011), https://aclanthology.org/P11-1015",
+        sample="reviews.tsv",
+        read=_read_reviews,
+        files=(
+            File(  # repacked without the unlabelled reviews; no server has it
+                "aclImdb.tar.xz",
+                18_543_772,
+                "9948940ff3c6668ec20c846f491f42a5e3d45b83b1d0508fdb31a583d180379b",
+            ),
+            File(
+                "aclImdb_v1.tar.gz",
+                84_125_825,
+                "c40f74a18d3b61f90feba1e17730e0d38e8b97c05fde7008942e91923d1658fe",
+                (
+                    "https://ai.stanford.edu/~amaas/data/sentiment/aclImdb_v1.tar.gz",
+                    D2L + "aclImdb_v1.tar.gz",
+                ),
+            ),
+        ),
+    ),
+)
+DATA_SETS = {data_set.name: data_set for data_set in _REGISTRY}
+
+
+def main(arguments=None):
+    """List all data sets, or fetch those named; return 1 where one cannot be had, else 0."""
+    parser = argparse.ArgumentParser("python -m utils.datasets", description="The course's data.")
+    parser.add_argument("command", nargs="?", choices=["fetch"], help="without it, list all")
+    parser.add_argument("names", nargs="*", metavar="NAME", help=f"of {', '.join(DATA_SETS)}")
+    options = parser.parse_args(arguments)
+    try:
+        chosen = [_named(name) for name in options.names] or DATA_SETS.values()
+    except ValueError as error:
+        parser.error(str(error))
+    found = [_report(data_set, _obtain if options.command else _search) for data_set in chosen]
+    return int(options.command == "fetch" and not all(found))
+
+
+def _report(data_set, find):
+    """Print what a data set is and where `find` finds it, or why not; return whether it does."""
+    size = data_set.files[-1].size / 1e6
+    print(f"{data_set.name:<18}{size:>5.1f} MB  {data_set.licence}\n    {data_set.citation}")
+    try:
+        path, place = find(data_set)
+    except DataError as error:
+        print(f"    NOT FOUND: {error}".replace("\n", "\n    "))
+        return False
+    print(f"    {place}: {path}")
+    return True
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,90 @@
+"""An interpolated n-gram model: the baseline of every recurrent model in the course."""
+
+import math
+from collections import Counter, defaultdict
+from itertools import islice
+
+import torch
+
+from utils.runtime import check_positive
+
+
+class NGramModel:
+    """Counts of the next token after contexts of 0..order-1 tokens, mixed from short to long.
+
+    p(x | context) = (count(context, x) + d · p(x | shorter context)) / (count(context) + d), with
+    d the number of distinct tokens seen after the context, from 1 / vocab_size at the bottom.
+    Source: Witten and Bell (1991), https://doi.org/10.1109/18.87000
+    """
+
+    def __init__(self, order, vocab_size):
+        check_positive(order=order, vocab_size=vocab_size)
+        self.order, self.vocab_size = order, vocab_size
+        self.counts = defaultdict(Counter)
+
+    def fit(self, ids):
+        """Add the counts of one text, a list of ids, to the model; return the model."""
+        check_ids(ids, self.vocab_size)
+        for t, token in enumerate(ids):
+            for length in range(min(t, self.order - 1) + 1):
+                self.counts[tuple(ids[t - length : t])][token] += 1
+        return self
+
+    def followers(self, context):
+        """Return the counts of what followed the last 0, 1, 2, ... tokens of the list context.
+
+        The list ends at the longest context that the text holds, order - 1 tokens at most.
+        """
+        lengths = range(min(len(context), self.order - 1) + 1)
+        counts = (self.counts.get(tuple(context[len(context) - n :])) for n in lengths)
+        return [counter for counter in counts if counter]
+
+    def probability(self, token, context):
+        """Return p(token | the last order - 1 tokens of the list context).
+
+        Raises TypeError or ValueError where token or context is no id.
+        """
+        check_ids([token, *context], self.vocab_size)
+        p = 1 / self.vocab_size
+        for counts in self.followers(context):
+            p = (counts[token] + len(counts) * p) / (counts.total() + len(counts))
+        return p
+
+    def loss(self, ids):
+        """Return the sum of −log p in nats over a list of ids, each given the ids before it."""
+        contexts = (ids[max(0, t - self.order + 1) : t] for t in range(len(ids)))
+        return -sum(math.log(p) for p in map(self.probability, ids, contexts))
+
+
+def check_ids(ids, vocab_size):
+    """Raise TypeError or ValueError unless ids is a list of int from 0 to vocab_size - 1."""
+    if not isinstance(ids, list):
+        raise TypeError(f"ids must be a list of integers, got {type(ids).__name__}")
+    for token in ids:
+        if type(token) is not int:
+            raise TypeError(f"ids must hold integers, got {token!r}")
+        if not 0 <= token < vocab_size:
+            raise ValueError(f"ids must lie in 0..{vocab_size - 1}, got {token}")
+
+
+def sample(model, context, num_tokens):
+    """Return num_tokens ids drawn from an NGramModel one after another, each given those before.
+
+    context: list of ids, may be empty. Draws from PyTorch's generator, integers only, so that
+    one seed gives one text on every machine.
+    """
+    check_positive(num_tokens=num_tokens)
+    check_ids(context, model.vocab_size)
+    ids = list(context)
+    for _ in range(num_tokens):
+        ids.append(draw(model, ids))
+    return ids[len(context) :]
+
+
+def draw(model, context):
+    """Return one id drawn from p(· | context): a seen follower, or else ask a shorter context."""
+    for counts in reversed(model.followers(context)):
+        ticket = torch.randint(counts.total() + len(counts), ()).item()
+        if ticket < counts.total():
+            return next(islice(counts.elements(), ticket, None))
+    return torch.randint(model.vocab_size, ()).item()

@@ -1,0 +1,95 @@
+"""A notebook's surroundings: device, seed, profile, claims, progress, provenance."""
+
+import os
+import platform
+import sys
+from operator import eq, ge, le
+
+import torch
+from tqdm import tqdm
+
+RELATIONS = {"equal": ("=", eq), "at_most": ("≤", le), "at_least": ("≥", ge)}
+
+
+class ClaimError(AssertionError):
+    """A statement the prose makes is not true of this run."""
+
+
+def device():
+    """Return the CUDA device where there is one, else the CPU."""
+    return torch.device("cuda" if torch.cuda.is_available() else "cpu")
+
+
+def profile():
+    """Return "full" or "quick": COURSE_PROFILE, or full on a GPU and quick elsewhere.
+
+    Raises ValueError when COURSE_PROFILE is anything else.
+    """
+    name = os.environ.get("COURSE_PROFILE") or ("full" if torch.cuda.is_available() else "quick")
+    if name not in ("full", "quick"):
+        raise ValueError(f"COURSE_PROFILE must be 'full' or 'quick', got {name!r}")
+    return name
+
+
+def budget(*, full, quick):
+    """Return `full` on the full profile and `quick` on the quick one."""
+    return full if profile() == "full" else quick
+
+
+def seed(number):
+    """Seed PyTorch's generators on every device; draw on the CPU to start alike everywhere."""
+    torch.manual_seed(number)
+
+
+def claim(what, value, *, equal=None, at_most=None, at_least=None, quick=None, on=None):
+    """Print one line that states a fact of this run; raise ClaimError when it is false.
+
+    Exactly one of `equal`, `at_most`, `at_least` is the bound; `quick` replaces it on the quick
+    profile. With `on=corpus` the claim is about that real corpus: where its sample stands in,
+    the value is printed and not judged.
+    """
+    bounds = {"equal": equal, "at_most": at_most, "at_least": at_least}
+    given = [name for name, bound in bounds.items() if bound is not None]
+    if len(given) != 1:
+        raise TypeError(f"claim needs one of equal, at_most, at_least; got {given or 'none'}")
+    sign, holds = RELATIONS[given[0]]
+    bound = bounds[given[0]] if quick is None else budget(full=bounds[given[0]], quick=quick)
+    line = f"{what}: {_short(value)} {sign} {_short(bound)}"
+    if on is not None and on.is_sample:
+        print(f"– {what}: {_short(value)} (the sample of {on.name}; no claim)")
+    elif not holds(value, bound):
+        raise ClaimError(f"✗ {line} does not hold")
+    else:
+        print(f"✓ {line}")
+
+
+def _short(value):
+    """Format a number for a claim: thousands separated, floats to four digits."""
+    if isinstance(value, bool) or not isinstance(value, int | float):
+        return str(value)
+    return f"{value:,}" if isinstance(value, int) else f"{value:.4g}"
+
+
+def progress(iterable, description, total=None):
+    """Wrap a long loop in a progress bar that leaves one line of plain text behind."""
+    style = "{desc}: {n_fmt}/{total_fmt} in {elapsed}"
+    return tqdm(iterable, description, total, bar_format=style, file=sys.stdout)
+
+
+def check_positive(**named):
+    """Raise TypeError or ValueError, naming the argument, unless each value is an int above 0."""
+    for name, value in named.items():
+        if isinstance(value, bool) or not isinstance(value, int):
+            raise TypeError(f"{name} must be a positive integer, got {value!r}")
+        if value < 1:
+            raise ValueError(f"{name} must be a positive integer, got {value}")
+
+
+def provenance(*data):
+    """Print what this run stands on: device, versions, profile, and each corpus with its hash."""
+    gpu = torch.cuda.get_device_name() if torch.cuda.is_available() else platform.machine()
+    print(f"device   {device().type} ({gpu}), {torch.get_num_threads()} threads")
+    print(f"versions Python {platform.python_version()}, PyTorch {torch.__version__}")
+    print(f"profile  {profile()}")
+    for corpus in data:
+        print(f"data     {corpus.name}: {corpus.source}, sha256 {corpus.sha256[:12]}")

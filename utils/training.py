@@ -1,0 +1,108 @@
+"""Training and honest evaluation of recurrent language models."""
+
+import math
+import time
+from dataclasses import dataclass, field
+
+import torch
+from torch.nn import functional as F
+
+from utils.runtime import check_positive, progress
+
+
+@dataclass
+class History:
+    """What a training run leaves behind: the perplexity of each epoch, and tokens a second."""
+
+    perplexities: list = field(default_factory=list)
+    tokens_per_second: float = 0.0
+
+
+def perplexity(total_loss, num_tokens):
+    """Return exp(sum of losses / number of tokens): the geometric mean of 1 / p.
+
+    Losses are −log p in nats. 1 is perfect, the vocabulary's size is a uniform guess.
+    Source: Jelinek et al. (1977), doi:10.1121/1.2016299
+    """
+    check_positive(num_tokens=num_tokens)
+    return math.exp(total_loss / num_tokens)
+
+
+def clip_gradients(parameters, theta):
+    """Scale all gradients in place so that their joint norm is at most theta; return the norm.
+
+    g ← min(1, theta / ‖g‖) g. Source: Pascanu et al. (2013), arXiv:1211.5063
+    """
+    grads = [p.grad for p in parameters if p.grad is not None]
+    norm = torch.sqrt(sum((grad**2).sum() for grad in grads))
+    if norm > theta:
+        for grad in grads:
+            grad *= theta / norm
+    return norm
+
+
+def detach(state):
+    """Return the state cut off from the graph of the minibatch that made it."""
+    return None if state is None else tuple(part.detach() for part in state)
+
+
+def sequence_loss(logits, Y):
+    """Return the mean cross-entropy of logits (num_steps, batch_size, vocab_size) at Y.
+
+    Y: (batch_size, num_steps) ids.
+    """
+    return F.cross_entropy(logits.flatten(0, 1), Y.T.flatten())
+
+
+def train_epoch(model, batches, optimizer, clip, carry_state):
+    """Update the model on each minibatch (X, Y); return the total loss and number of tokens."""
+    total_loss, num_tokens, state = 0.0, 0, None
+    for X, Y in batches:
+        logits, state = model(X, detach(state) if carry_state else None)
+        loss = sequence_loss(logits, Y)
+        optimizer.zero_grad()
+        loss.backward()
+        clip_gradients(model.parameters(), clip)
+        optimizer.step()
+        total_loss += loss.item() * Y.numel()
+        num_tokens += Y.numel()
+    return total_loss, num_tokens
+
+
+def train(model, make_batches, num_epochs, lr, *, clip=1.0, carry_state=False, on_epoch=None):
+    """Train by gradient descent for num_epochs passes; return a History.
+
+    make_batches() starts a pass over minibatches (X, Y), each (batch_size, num_steps).
+    carry_state hands the detached state from one minibatch to the next (sequential windows).
+    on_epoch(epoch), where given, is called after each pass; its time is not counted.
+    """
+    check_positive(num_epochs=num_epochs)
+    optimizer = torch.optim.SGD(model.parameters(), lr)
+    history, all_tokens, seconds = History(), 0, 0.0
+    for epoch in progress(range(1, num_epochs + 1), "epochs"):
+        start = time.perf_counter()
+        total_loss, num_tokens = train_epoch(model, make_batches(), optimizer, clip, carry_state)
+        seconds += time.perf_counter() - start
+        all_tokens += num_tokens
+        history.perplexities.append(perplexity(total_loss, num_tokens))
+        if on_epoch:
+            on_epoch(epoch)
+    history.tokens_per_second = all_tokens / seconds
+    return history
+
+
+@torch.no_grad()
+def evaluate(model, ids, num_steps=100):
+    """Return the perplexity of the model on ids (num_tokens,), read once from left to right.
+
+    The state is carried from window to window, so every token but the first is predicted from
+    all the tokens before it. Raises ValueError when ids holds fewer than two tokens.
+    """
+    check_positive(num_steps=num_steps)
+    if len(ids) < 2:
+        raise ValueError(f"ids must hold at least 2 tokens, got {len(ids)}")
+    total_loss, state = 0.0, None
+    for X, Y in zip(ids[:-1].split(num_steps), ids[1:].split(num_steps), strict=True):
+        logits, state = model(X[None], state)
+        total_loss += sequence_loss(logits, Y[None]).item() * len(Y)
+    return perplexity(total_loss, len(ids) - 1)
