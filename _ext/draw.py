@@ -47,7 +47,9 @@ def state_cells(x, values, theme):
     left, cells = x - 9 * len(values), []
     for i, value in enumerate(values):
         fill = mix(ORANGE if value > 0 else BLUE, theme, abs(value))
-        cells.append(f'<rect x="{left + 18 * i}" y="{STATE - 16}" width="18" height="32" fill="{fill}"/>')
+        cells.append(
+            f'<rect x="{left + 18 * i}" y="{STATE - 16}" width="18" height="32" fill="{fill}"/>'
+        )
     size = f'y="{STATE - 16}" width="{18 * len(values)}" height="32"'
     frame = f'<rect x="{left}" {size} rx="3" fill="none" stroke="{mix(theme["ink"], theme)}"/>'
     return "".join([*cells, frame])

@@ -15,8 +15,8 @@ def random_windows(ids, batch_size, num_steps):
     check_windows(ids, batch_size, num_steps)
     offset = torch.randint(num_steps, ()).item()
     num_windows = (len(ids) - 1 - offset) // num_steps
-    starts = offset + num_steps * torch.randperm(num_windows)
-    starts = starts[: num_windows // batch_size * batch_size].reshape(-1, batch_size, 1)
+    kept = torch.randperm(num_windows)[: num_windows // batch_size * batch_size]  # (num_kept,)
+    starts = offset + num_steps * kept.reshape(-1, batch_size, 1)  # (num_batches, batch_size, 1)
     index = starts + torch.arange(num_steps)  # (num_batches, batch_size, num_steps)
     return ((ids[i], ids[i + 1]) for i in index.to(ids.device))
 

@@ -166,12 +166,12 @@ def fetch(name):
 
 def _named(name, loader=None):
     """Return the data set of this name; raise ValueError where none has it, or not this loader."""
-    if name not in list(DATA_SETS):
-        raise ValueError(f"name must be one of {', '.join(DATA_SETS)}; got {name!r}")
-    right = load_reviews if DATA_SETS[name].read is _read_reviews else load_text
+    if name not in list(REGISTRY):
+        raise ValueError(f"name must be one of {', '.join(REGISTRY)}; got {name!r}")
+    right = load_reviews if REGISTRY[name].read is _read_reviews else load_text
     if loader not in (None, right):
         raise ValueError(f"{name} is read by {right.__name__}, not by {loader.__name__}")
-    return DATA_SETS[name]
+    return REGISTRY[name]
 
 
 def _load(data_set, read_sample):
@@ -385,7 +385,7 @@ def _read_sample_reviews(path):
     return splits
 
 
-_REGISTRY = (
+_ALL = (
     DataSet(
         "time_machine",
         title="The Time Machine",
@@ -427,7 +427,7 @@ _REGISTRY = (
         "tang_poems",
         title="Three Hundred Tang Poems",
         licence="public domain",
-        citation="Three Hundred Tang Poems (Sun Zhu, 1763), github.com/chinese-poetry/chinese-poetry",
+        citation="Sun Zhu: Three Hundred Tang Poems (1763), github.com/chinese-poetry",
         sample="verse.txt",
         read=_read_poems,
         files=(
@@ -484,17 +484,17 @@ _REGISTRY = (
         ),
     ),
 )
-DATA_SETS = {data_set.name: data_set for data_set in _REGISTRY}
+REGISTRY = {data_set.name: data_set for data_set in _ALL}
 
 
 def main(arguments=None):
     """List all data sets, or fetch those named; return 1 where one cannot be had, else 0."""
     parser = argparse.ArgumentParser("python -m utils.datasets", description="The course's data.")
     parser.add_argument("command", nargs="?", choices=["fetch"], help="without it, list all")
-    parser.add_argument("names", nargs="*", metavar="NAME", help=f"of {', '.join(DATA_SETS)}")
+    parser.add_argument("names", nargs="*", metavar="NAME", help=f"of {', '.join(REGISTRY)}")
     options = parser.parse_args(arguments)
     try:
-        chosen = [_named(name) for name in options.names] or DATA_SETS.values()
+        chosen = [_named(name) for name in options.names] or REGISTRY.values()
     except ValueError as error:
         parser.error(str(error))
     found = [_report(data_set, _obtain if options.command else _search) for data_set in chosen]

@@ -89,13 +89,15 @@ def _box(ax, x, y, label, kind):
 
 
 def _arrow(ax, start, end, label="", bend=0.0):
-    """Draw an arrow from box to box, its label above the middle."""
+    """Draw an arrow from box to box, its label above the middle; bend < 0 arches to the left."""
     (x1, y1), (x2, y2) = [(p.get_x() + 0.3, p.get_y() + 0.2) for p in (start, end)]
     arrow = FancyArrowPatch((x1, y1), (x2, y2), patchA=start, patchB=end, mutation_scale=12)
-    arrow.set(arrowstyle="-|>", color=INK, connectionstyle=f"arc3,rad={bend}")
-    ax.add_patch(arrow)
+    arrow.set(arrowstyle="-|>", color=INK, connectionstyle=f"arc3,rad={bend}", clip_on=False)
+    ax.add_artist(arrow)  # add_patch would make room for the arc's far control point
+    x, y = (x1 + x2 + bend * (y2 - y1)) / 2, (y1 + y2 - bend * (x2 - x1)) / 2  # its middle
+    ax.update_datalim([(x, y)])
     if label:
-        ax.text((x1 + x2) / 2, (y1 + y2) / 2 + 0.05, label, ha="center", va="bottom", fontsize=9)
+        ax.text(x, y + 0.05, label, ha="center", va="bottom", fontsize=9)
 
 
 set_style()

@@ -1,0 +1,596 @@
+"""The data layer against files, folders, disks and servers that misbehave."""
+
+import errno
+import hashlib
+import io
+import os
+import subprocess
+import sys
+import tarfile
+import tempfile
+import time
+import zipfile
+from collections import Counter
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+from bad_server import CONTENT, bad_server
+
+from utils import datasets
+from utils.datasets import REGISTRY, DataError, File, SampleWarning, Unavailable
+
+SHA256 = hashlib.sha256(CONTENT).hexdigest()
+TEXTS = [name for name in REGISTRY if name != "imdb"]
+SEVERAL = (("missing", "good"), ("hang", "good"), ("wrong", "good"), ("trickle", "good"))
+
+
+@pytest.fixture(scope="module")
+def server():
+    with bad_server() as server:
+        yield server
+
+
+@pytest.fixture(autouse=True)
+def surroundings(request, monkeypatch, tmp_path):
+    """An empty cache, no COURSE_ variables, no memory of failures, and little patience."""
+    for name in [name for name in os.environ if name.startswith("COURSE_")]:
+        monkeypatch.delenv(name)
+    monkeypatch.setenv("COURSE_CACHE", str(tmp_path / "cache"))
+    monkeypatch.setenv("NO_PROXY", "127.0.0.1")
+    monkeypatch.setattr(datasets, "_failures", {})
+    monkeypatch.setattr(datasets, "PAUSES", (0, 0.01))
+    for patience in ("OPEN_SECONDS", "SILENCE_SECONDS", "SLOW_SECONDS"):
+        monkeypatch.setattr(datasets, patience, 0.3)
+
+
+@pytest.fixture
+def cache(tmp_path):
+    return tmp_path / "cache"
+
+
+@pytest.fixture
+def serve(server, monkeypatch):
+    """A function that gives the course one text, tiny.txt, served in the ways it is told."""
+
+    def serve(*kinds):
+        server.requests.clear()
+        urls = tuple(f"{server.url}/{kind}/tiny.txt" for kind in kinds)
+        files = (File("tiny.txt", len(CONTENT), SHA256, urls),)
+        monkeypatch.setitem(REGISTRY, "time_machine", tiny := replace(BASE, files=files))
+        return tiny
+
+    return serve
+
+
+BASE = REGISTRY["time_machine"]
+
+
+@pytest.fixture
+def unprivileged():
+    """Act as a user whom permissions bind, in a folder of that user's own."""
+    with tempfile.TemporaryDirectory() as folder:
+        if os.geteuid() == 0:
+            os.chown(folder, 65534, -1)
+            os.seteuid(65534)
+        yield Path(folder)
+        os.chmod(folder, 0o700)
+        if os.getuid() == 0:
+            os.seteuid(0)
+
+
+def files_in(folder):
+    return [path for path in folder.rglob("*") if path.is_file()] + list(folder.glob("recurrent*"))
+
+
+def load_sample():
+    """Load the tiny text where it cannot be had; return the sample and the warning's text."""
+    with pytest.warns(SampleWarning) as caught:
+        corpus = datasets.load_text("time_machine")
+    assert len(caught) == 1
+    return corpus, str(caught[0].message)
+
+
+# --- Downloads that succeed ------------------------------------------------------------------
+
+
+def test_download_is_verified_cached_and_reported(serve, server, cache, capsys):
+    serve("good")
+    corpus = datasets.load_text("time_machine")
+    assert corpus.text == CONTENT.decode() and corpus.sha256 == SHA256
+    assert not corpus.is_sample and corpus.source == f"tiny.txt from {server.url}/good/tiny.txt"
+    assert [path.name for path in cache.iterdir()] == ["tiny.txt"]
+    assert "tiny.txt: 100%" in capsys.readouterr().err  # the progress bar
+    assert datasets.load_text("time_machine").source == "tiny.txt from cache"
+    assert server.requests["good"] == 1
+
+
+@pytest.mark.parametrize("kind", ["moved", "encoded", "flaky"])
+def test_download_gets_over_redirects_wrong_headers_and_one_500(serve, kind):
+    serve(kind)
+    assert datasets.fetch("time_machine").read_bytes() == CONTENT
+
+
+def test_a_broken_off_transfer_is_tried_again(serve, server, cache):
+    serve("truncated")
+    with pytest.raises(Unavailable, match="broke off"):
+        datasets.fetch("time_machine")
+    assert server.requests["truncated"] == 2 and not files_in(cache)
+
+
+@pytest.mark.parametrize("kinds", SEVERAL)
+def test_mirrors_are_asked_in_order(serve, server, kinds):
+    serve(*kinds)
+    assert datasets.fetch("time_machine").read_bytes() == CONTENT
+    assert server.requests == dict.fromkeys(kinds, 1)
+
+
+def test_the_first_good_mirror_ends_the_search(serve, server):
+    serve("good", "missing")
+    datasets.fetch("time_machine")
+    assert server.requests == {"good": 1}
+
+
+def test_two_processes_may_fetch_at_once(serve, cache):
+    code = (
+        "import sys; from dataclasses import replace; from utils import datasets as d;"
+        "f = d.File('tiny.txt', int(sys.argv[2]), sys.argv[3], (sys.argv[1],));"
+        "d.REGISTRY['lyrics'] = replace(d.REGISTRY['lyrics'], files=(f,));"
+        "print(d.fetch('lyrics'))"
+    )
+    url = serve("slow-start").files[0].urls[0]
+    command = [sys.executable, "-c", code, url, str(len(CONTENT)), SHA256]
+    pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, "text": True}
+    running = [subprocess.Popen(command, cwd=datasets.ROOT, **pipes) for _ in range(2)]
+    for process in running:
+        out, err = process.communicate(timeout=20)
+        assert process.returncode == 0, err
+        assert out.strip() == str(cache / "tiny.txt")
+    assert [path.name for path in cache.iterdir()] == ["tiny.txt"]
+    assert (cache / "tiny.txt").read_bytes() == CONTENT
+
+
+# --- Downloads that fail ---------------------------------------------------------------------
+
+FAILURES = {
+    "missing": "HTTP 404",
+    "broken": "HTTP 500",
+    "wrong": f"expected {SHA256} but got {hashlib.sha256(CONTENT.swapcase()).hexdigest()}",
+    "truncated": "the connection broke off",
+    "endless": f"more than the {len(CONTENT):,} bytes",
+    "loop": "redirects",
+    "hang": "no answer in time",
+    "hang-midway": "no answer in time",
+    "trickle": "too slow",
+    "trickle-headers": "no answer in time",
+}
+
+
+@pytest.mark.parametrize("kind", FAILURES)
+def test_a_bad_server_leads_to_the_sample_with_the_reason(serve, server, cache, kind):
+    serve(kind)
+    start = time.monotonic()
+    corpus, message = load_sample()
+    assert time.monotonic() - start < 2
+    assert corpus.is_sample and corpus.text == (datasets.SAMPLES / "story.txt").read_text("utf-8")
+    assert corpus.source.startswith("sample: ") and FAILURES[kind] in corpus.source
+    assert "story.txt is a SAMPLE" in message and FAILURES[kind] in message
+    assert "COURSE_DATA is not set" in message and "tiny.txt is not there" in message
+    assert "python -m utils.datasets fetch time_machine" in message
+    assert not files_in(cache)
+
+
+@pytest.mark.parametrize("kind, times", {"missing": 1, "wrong": 1, "broken": 2}.items())
+def test_only_passing_failures_are_tried_again(serve, server, kind, times):
+    serve(kind)
+    with pytest.raises(Unavailable):
+        datasets.fetch("time_machine")
+    assert server.requests[kind] == times
+
+
+def test_no_server_at_all(monkeypatch):
+    files = (File("tiny.txt", len(CONTENT), SHA256, ("http://127.0.0.1:1/tiny.txt",)),)
+    monkeypatch.setitem(REGISTRY, "time_machine", replace(BASE, files=files))
+    assert "127.0.0.1:1/tiny.txt: no connection" in load_sample()[1]
+
+
+def test_a_name_server_that_hangs_is_not_waited_for(serve, monkeypatch):
+    serve("good")
+    monkeypatch.setattr("socket.getaddrinfo", lambda *_, **__: time.sleep(5))
+    start = time.monotonic()
+    assert "no answer in time" in load_sample()[1]
+    assert time.monotonic() - start < 2
+
+
+def test_a_failure_is_remembered_until_fetch_is_asked_for(serve, server):
+    serve("missing")
+    assert load_sample() and load_sample()
+    assert server.requests["missing"] == 1
+    with pytest.raises(Unavailable):
+        datasets.fetch("time_machine")
+    assert server.requests["missing"] == 2
+
+
+def test_require_data_turns_the_sample_into_an_error(serve, server, cache, monkeypatch, tmp_path):
+    serve("missing", "broken")
+    monkeypatch.setenv("COURSE_REQUIRE_DATA", "1")
+    monkeypatch.setenv("COURSE_DATA", str(tmp_path))
+    with pytest.raises(DataError) as error:
+        datasets.load_text("time_machine")
+    looked_at = [tmp_path / "tiny.txt", cache / "tiny.txt"]
+    looked_at += [f"{server.url}/{kind}/tiny.txt" for kind in ("missing", "broken")]
+    assert all(f"{place}" in str(error.value) for place in looked_at)
+    monkeypatch.setenv("COURSE_REQUIRE_DATA", "0")
+    assert load_sample()[0].is_sample
+
+
+def test_the_sample_is_announced_at_the_callers_line(serve):
+    serve("missing")
+    with pytest.warns(SampleWarning) as caught:
+        datasets.load_text("time_machine")
+    assert caught[0].filename == __file__
+
+
+def test_the_sample_is_announced_again_when_a_cell_is_run_again():
+    code = (
+        "from utils import datasets; datasets.PAUSES = ()\n"
+        "for _ in range(2): datasets.load_text('lyrics')\n"
+    )
+    command = [sys.executable, "-c", code]
+    run = subprocess.run(command, cwd=datasets.ROOT, capture_output=True, text=True, check=True)
+    assert run.stderr.count("SampleWarning") == 2
+
+
+# --- Disks and folders that misbehave --------------------------------------------------------
+
+
+class FullDisk(io.FileIO):
+    """A file on a disk with room for 4 kB."""
+
+    def write(self, data):
+        if self.tell() + len(data) > 4096:
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+        return super().write(data)
+
+
+def test_a_full_disk_leaves_nothing_behind(serve, server, cache, monkeypatch):
+    serve("good", "moved")
+    monkeypatch.setattr(datasets, "open", FullDisk, raising=False)
+    message = load_sample()[1]
+    assert "No space left" in message and "make room there, or set COURSE_CACHE" in message
+    assert server.requests == {"good": 1} and not files_in(cache)
+
+
+def test_an_interrupted_download_leaves_nothing_behind(serve, cache, monkeypatch):
+    serve("good")
+
+    def interrupt(*_):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(datasets.tqdm, "update", interrupt)
+    with pytest.raises(KeyboardInterrupt):
+        datasets.fetch("time_machine")
+    assert not files_in(cache)
+
+
+def test_what_a_killed_download_left_is_removed_by_the_next(serve, cache):
+    serve("good")
+    old, new = cache / f"{datasets.TEMPORARY}old", cache / f"{datasets.TEMPORARY}new"
+    for folder in (old, new):
+        folder.mkdir(parents=True)
+        (folder / "tmp123").write_bytes(CONTENT[:99])
+    (cache / "tmp123").touch()  # somebody else's
+    for path in (old, cache / "tmp123"):
+        os.utime(path, (0, 0))
+    datasets.fetch("time_machine")
+    assert sorted(path.name for path in cache.iterdir()) == [new.name, "tiny.txt", "tmp123"]
+
+
+def test_a_cache_that_cannot_be_written(serve, unprivileged, monkeypatch):
+    serve("good")
+    monkeypatch.setenv("COURSE_CACHE", str(unprivileged))
+    unprivileged.chmod(0o500)
+    message = load_sample()[1]
+    assert f"{unprivileged}: " in message and "Permission denied" in message
+    assert "set COURSE_CACHE to another folder" in message
+
+
+def test_a_wrong_file_in_the_cache_is_replaced(serve, cache):
+    serve("good")
+    cache.mkdir()
+    (cache / "tiny.txt").write_bytes(CONTENT[:-1])
+    assert datasets.locate("time_machine") is None
+    assert datasets.load_text("time_machine").text == CONTENT.decode()
+
+
+def test_a_wrong_file_in_the_cache_is_never_read(serve, cache):
+    serve("missing")
+    cache.mkdir()
+    (cache / "tiny.txt").write_bytes(CONTENT[:-1])
+    assert f"expected {SHA256}" in load_sample()[1]
+
+
+def test_course_data_comes_first_and_is_not_written_to(serve, server, cache, monkeypatch, tmp_path):
+    serve("good")
+    datasets.fetch("time_machine")
+    folder = tmp_path / "data"
+    folder.mkdir()
+    (folder / "tiny.txt").write_bytes(CONTENT)
+    monkeypatch.setenv("COURSE_DATA", str(folder))
+    assert datasets.load_text("time_machine").source == "tiny.txt from COURSE_DATA"
+    assert datasets.locate("time_machine") == folder / "tiny.txt"
+    (folder / "tiny.txt").unlink()
+    assert datasets.locate("time_machine") == cache / "tiny.txt"
+    assert server.requests["good"] == 1 and not list(folder.iterdir())
+
+
+@pytest.mark.parametrize("content", [CONTENT.swapcase(), CONTENT[:-1], b""])
+def test_a_wrong_file_in_course_data_is_an_error(serve, cache, monkeypatch, tmp_path, content):
+    serve("good")
+    (tmp_path / "tiny.txt").write_bytes(content)
+    monkeypatch.setenv("COURSE_DATA", str(tmp_path))
+    found = hashlib.sha256(content).hexdigest()
+    for use in (datasets.load_text, datasets.locate, datasets.fetch):
+        with pytest.raises(DataError, match="Replace the file") as error:
+            use("time_machine")
+        parts = (str(tmp_path / "tiny.txt"), f"has sha256 {found}", f"expected {SHA256}")
+        assert all(part in str(error.value) for part in parts)
+    assert not cache.exists()
+
+
+def test_course_data_must_be_a_folder(serve, monkeypatch, tmp_path):
+    serve("good")
+    (tmp_path / "file").touch()
+    for folder in (tmp_path / "nowhere", tmp_path / "file"):
+        monkeypatch.setenv("COURSE_DATA", str(folder))
+        with pytest.raises(DataError, match=f"COURSE_DATA must be a folder .* got {folder}"):
+            datasets.load_text("time_machine")
+
+
+def test_an_unreadable_file_or_folder_in_course_data(serve, unprivileged, monkeypatch):
+    serve("good")
+    monkeypatch.setenv("COURSE_DATA", str(unprivileged))
+    path = unprivileged / "tiny.txt"
+    path.write_bytes(CONTENT)
+    assert datasets.locate("time_machine") == path
+    for locked in (path, unprivileged):
+        locked.chmod(0)
+        with pytest.raises(DataError, match="Permission denied"):
+            datasets.load_text("time_machine")
+        locked.chmod(0o700)
+
+
+def test_relative_folders_start_at_the_projects_root(monkeypatch, tmp_path):
+    monkeypatch.setenv("COURSE_DATA", "utils/samples")
+    monkeypatch.chdir(tmp_path)
+    assert datasets._places()["COURSE_DATA"].samefile(datasets.SAMPLES)
+
+
+# --- Names -----------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("name", ["timemachine", "", None, 3, ["imdb"]])
+@pytest.mark.parametrize("use", ["load_text", "load_reviews", "locate", "fetch"])
+def test_an_unknown_name_lists_the_names(use, name):
+    with pytest.raises(ValueError, match=f"one of {', '.join(REGISTRY)}; got") as error:
+        getattr(datasets, use)(name)
+    assert repr(name) in str(error.value)
+
+
+def test_text_and_reviews_are_not_mixed_up():
+    with pytest.raises(ValueError, match="imdb is read by load_reviews"):
+        datasets.load_text("imdb")
+    with pytest.raises(ValueError, match="lyrics is read by load_text"):
+        datasets.load_reviews("lyrics")
+
+
+def test_every_data_set_is_described():
+    names = [file.name for data_set in REGISTRY.values() for file in data_set.files]
+    assert len(set(names)) == len(names)
+    for name, data_set in REGISTRY.items():
+        assert data_set.name == name and data_set.title and data_set.citation and data_set.licence
+        assert any(file.urls for file in data_set.files)
+        assert all(len(file.sha256) == 64 and file.size > 0 for file in data_set.files)
+    assert "copyrighted" in REGISTRY["lyrics"].licence
+
+
+# --- Samples ---------------------------------------------------------------------------------
+
+
+def without_mirrors(monkeypatch, name):
+    files = tuple(replace(file, urls=()) for file in REGISTRY[name].files)
+    monkeypatch.setitem(REGISTRY, name, replace(REGISTRY[name], files=files))
+
+
+@pytest.mark.parametrize("name", TEXTS)
+def test_every_text_has_a_sample(monkeypatch, name):
+    without_mirrors(monkeypatch, name)
+    with pytest.warns(SampleWarning, match=REGISTRY[name].title):
+        corpus = datasets.load_text(name)
+    assert corpus.is_sample and corpus.name == name and len(corpus.text) > 1000
+    assert corpus.text[:20] not in repr(corpus) and len(repr(corpus)) < 1000
+    sample = datasets.SAMPLES / REGISTRY[name].sample
+    assert corpus.sha256 == hashlib.sha256(sample.read_bytes()).hexdigest()
+
+
+def test_the_reviews_have_a_sample(monkeypatch):
+    without_mirrors(monkeypatch, "imdb")
+    with pytest.warns(SampleWarning, match="reviews.tsv"):
+        reviews = datasets.load_reviews()
+    assert reviews.is_sample and len(reviews.train) + len(reviews.test) >= 600
+    assert reviews.train[0][0] not in repr(reviews)
+    for split in (reviews.train, reviews.test):
+        assert {label for _, label in split} == {0, 1}
+        assert all(isinstance(text, str) and text.strip() for text, _ in split)
+
+
+# --- Archives --------------------------------------------------------------------------------
+
+
+def review_archive(path, names, text="fine"):
+    """Write a tar archive with a small review, ending in its own name, at each of the names."""
+    with tarfile.open(path, "w:gz") as archive:
+        for name in names:
+            data = f"{text} {name}".encode()
+            member = tarfile.TarInfo(name)
+            member.size = len(data)
+            archive.addfile(member, io.BytesIO(data))
+    return path
+
+
+def review_names(ids=(2, 10)):
+    kinds = [f"aclImdb/{split}/{label}" for split in ("train", "test") for label in ("pos", "neg")]
+    return [f"{kind}/{i}_7.txt" for kind in kinds for i in ids]
+
+
+def test_reviews_are_sorted_and_other_members_ignored(monkeypatch, tmp_path):
+    monkeypatch.setattr(datasets, "REVIEWS_PER_CLASS", 2)
+    others = ["aclImdb/README", "aclImdb/train/unsup/0_0.txt", "aclImdb/train/pos/../../evil_1.txt"]
+    found = [
+        datasets._read_reviews(review_archive(tmp_path / "tiny.tar.gz", names))
+        for names in (review_names() + others, others + review_names()[::-1])
+    ]
+    assert found[0] == found[1]
+    names = ["neg/2", "neg/10", "pos/2", "pos/10"]  # by label, then by number
+    wanted = [(f"fine aclImdb/test/{name}_7.txt", int(name[:3] == "pos")) for name in names]
+    assert found[0]["test"] == wanted and len(found[0]["train"]) == 4
+
+
+@pytest.mark.parametrize("missing", review_names())
+def test_reviews_out_of_balance_are_an_error(monkeypatch, tmp_path, missing):
+    monkeypatch.setattr(datasets, "REVIEWS_PER_CLASS", 2)
+    names = [name for name in review_names() if name != missing]
+    with pytest.raises(DataError, match=f"{missing.split('/')[1]} in .* 2 reviews of each class"):
+        datasets._read_reviews(review_archive(tmp_path / "tiny.tar.gz", names))
+
+
+def test_a_huge_member_is_not_unpacked(tmp_path):
+    with zipfile.ZipFile(tmp_path / "bomb.zip", "w", zipfile.ZIP_DEFLATED) as archive:
+        archive.writestr("bomb.txt", b"0" * (datasets.MAX_MEMBER + 1))
+    with pytest.raises(DataError, match=r"bomb\.txt .* more than 16,777,216 bytes"):
+        datasets._read_zip(tmp_path / "bomb.zip")
+    path = review_archive(tmp_path / "b.tar.gz", review_names(), "0" * datasets.MAX_MEMBER)
+    with pytest.raises(DataError, match="more than 16,777,216 bytes"):
+        datasets._read_reviews(path)
+
+
+def test_a_real_archive_whose_reader_is_named_by_the_registry(monkeypatch, tmp_path):
+    monkeypatch.setattr(datasets, "REVIEWS_PER_CLASS", 2)
+    monkeypatch.setenv("COURSE_DATA", str(tmp_path))
+    path = review_archive(tmp_path / "tiny.tar.gz", review_names())
+    sha256 = hashlib.sha256(path.read_bytes()).hexdigest()
+    files = (File("tiny.tar.gz", 1, sha256),)
+    monkeypatch.setitem(REGISTRY, "imdb", replace(REGISTRY["imdb"], files=files))
+    reviews = datasets.load_reviews("imdb")
+    assert len(reviews.train) == 4 and reviews.sha256 == sha256 and not reviews.is_sample
+    assert reviews.source == "tiny.tar.gz from COURSE_DATA"
+
+
+# --- The real data sets, where they are at hand -------------------------------------------------
+
+REAL = {name: datasets.locate(name) for name in REGISTRY}
+
+
+def real(name):
+    """Mark a test that needs a real data set."""
+    return pytest.mark.skipif(REAL[name] is None, reason=f"{name} is not at hand")
+
+
+def load_real(monkeypatch, name):
+    monkeypatch.setenv("COURSE_DATA", str(REAL[name].parent))
+    monkeypatch.setenv("COURSE_REQUIRE_DATA", "1")
+    return datasets.load_reviews(name) if name == "imdb" else datasets.load_text(name)
+
+
+@real("time_machine")
+def test_time_machine(monkeypatch):
+    corpus = load_real(monkeypatch, "time_machine")
+    assert corpus.text.count("\n") == 3221 and corpus.text.startswith("The Time Machine, by H. G.")
+    assert not corpus.is_sample and corpus.source == "timemachine.txt from COURSE_DATA"
+
+
+@real("mysterious_island")
+def test_mysterious_island(monkeypatch):
+    text = load_real(monkeypatch, "mysterious_island").text
+    start, end = text.find("THE MYSTERIOUS ISLAND"), text.find("End of the Project Gutenberg")
+    assert end - start == 1_112_350 and len(set(text[start:end])) == 80
+    assert text.startswith("The Project Gutenberg EBook")
+
+
+@real("tang_poems")
+def test_tang_poems(monkeypatch):
+    text = load_real(monkeypatch, "tang_poems").text
+    assert (len(text), len(set(text)), len(set(text[:10_000]))) == (23_776, 2543, 1585)
+    assert len(text.split("\n")) == 320
+
+
+@real("lyrics")
+def test_lyrics(monkeypatch):
+    text = load_real(monkeypatch, "lyrics").text
+    length, distinct = len(text), len(set(text[:10_000].replace("\n", " ")))
+    del text  # a failed assertion must not print it
+    assert (length, distinct) == (63_282, 1027)
+
+
+@real("imdb")
+def test_imdb(monkeypatch):
+    reviews = load_real(monkeypatch, "imdb")
+    for split in (reviews.train, reviews.test):
+        assert Counter(label for _, label in split) == {0: 12_500, 1: 12_500}
+    texts = {text for text, _ in reviews.train + reviews.test}
+    assert len(texts) == 49_582 and all(texts)
+
+
+# --- The command line ------------------------------------------------------------------------
+
+
+def test_the_list_names_every_data_set_and_where_it_is(serve, server, cache, capsys):
+    serve("good")
+    assert datasets.main([]) == 0
+    out = capsys.readouterr().out
+    for data_set in REGISTRY.values():
+        assert data_set.name in out and data_set.licence in out and data_set.citation in out
+    assert f"cache: {cache}/tiny.txt is not there" in out
+    datasets.fetch("time_machine")
+    capsys.readouterr()
+    assert datasets.main([]) == 0
+    assert f"    cache: {cache}/tiny.txt\n" in capsys.readouterr().out
+    assert server.requests["good"] == 1  # listing asks no server
+
+
+def test_the_list_shows_a_wrong_file(serve, monkeypatch, tmp_path, capsys):
+    serve("good")
+    (tmp_path / "tiny.txt").touch()
+    monkeypatch.setenv("COURSE_DATA", str(tmp_path))
+    assert datasets.main([]) == 0
+    assert f"{tmp_path}/tiny.txt has sha256" in capsys.readouterr().out
+
+
+def test_fetch_gets_what_is_named(serve, server, cache, capsys):
+    serve("good")
+    assert datasets.main(["fetch", "time_machine"]) == 0
+    out = capsys.readouterr().out
+    assert f"{server.url}/good/tiny.txt: {cache}/tiny.txt" in out
+    assert (cache / "tiny.txt").read_bytes() == CONTENT and "imdb" not in out
+
+
+def test_fetch_without_names_gets_all_and_fails_when_one_fails(serve, monkeypatch, cache, capsys):
+    serve("good")
+    for name in ("mysterious_island", "tang_poems", "lyrics", "imdb"):
+        without_mirrors(monkeypatch, name)
+    assert datasets.main(["fetch"]) == 1
+    assert (cache / "tiny.txt").exists()
+    assert capsys.readouterr().out.count("NOT FOUND: ") == 4
+
+
+@pytest.mark.parametrize("arguments", [["fetch", "tolstoy"], ["get"]])
+def test_the_command_line_refuses_what_it_does_not_know(arguments, capsys):
+    with pytest.raises(SystemExit) as exit_:
+        datasets.main(arguments)
+    assert exit_.value.code == 2 and arguments[-1] in capsys.readouterr().err
+
+
+def test_the_module_runs_as_a_command(tmp_path):
+    command = [sys.executable, "-m", "utils.datasets"]
+    out = subprocess.run(command, cwd=datasets.ROOT, capture_output=True, text=True, check=True)
+    assert all(name in out.stdout for name in REGISTRY)
