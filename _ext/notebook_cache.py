@@ -72,6 +72,8 @@ def execute_ahead(app, env, docnames):
 
     One that failed is handed to myst-nb as it is, to be reported and tried again by every build.
     """
+    if env.mystnb_config.execution_mode != "cache":
+        return
     cache = get_cache(env.mystnb_config.execution_cache_path)
     paths = [Path(env.doc2path(docname)) for docname in sorted(docnames)]
     notebooks = {p: nbformat.read(p, 4) for p in paths if p.suffix == ".ipynb"}
@@ -79,6 +81,7 @@ def execute_ahead(app, env, docnames):
         single_nb_execution,
         timeout=env.mystnb_config.execution_timeout,
         allow_errors=False,
+        coalesce_streams=True,  # of a progress bar, only the last state
         extra_arguments=["--log-level=ERROR"],  # no word on how the kernel's messages travel
     )
     with ThreadPoolExecutor(WORKERS) as pool:

@@ -79,9 +79,11 @@ class Book:
         """Build the book as `make book` does; return the finished process."""
         program = Path(sys.executable).parent / "jupyter-book"
         env = {name: value for name, value in os.environ.items() if "COURSE_" not in name}
-        env["COURSE_CACHE"] = str(self.folder / "no-data")
+        env |= {"COURSE_CACHE": str(self.folder / "no-data"), "OMP_NUM_THREADS": "1"}
         command = [program, "build", ".", "-W", "-n", "--keep-going"]
-        return subprocess.run(command, cwd=self.folder, env=env, capture_output=True, text=True)
+        run = subprocess.run(command, cwd=self.folder, env=env, capture_output=True, text=True)
+        run.stderr = re.sub(r"\x1b\[[\d;]*m", "", run.stderr)  # colours
+        return run
 
 
 @pytest.fixture(scope="module")

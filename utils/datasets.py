@@ -29,11 +29,14 @@ from functools import partial
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
-import pooch
 import requests
 from tqdm import tqdm
 from urllib3.exceptions import HTTPError as BrokenTransfer
 from urllib3.exceptions import ReadTimeoutError
+
+with warnings.catch_warnings():  # pooch looks for a notebook bar that the course does not use
+    warnings.filterwarnings("ignore", "IProgress not found")
+    import pooch
 
 ROOT = Path(__file__).parents[1]
 SAMPLES = Path(__file__).parent / "samples"
