@@ -18,7 +18,7 @@ MATHJAX = [  # 3 MB of 24: TeX in, HTML out, and the explorer that screen reader
     "sre/mathmaps/base.json",
     "sre/mathmaps/en.json",
 ]
-COLAB = """```python
+COLAB = """```ipython3
 !git clone --depth 1 {} course
 %cd course
 %pip install -q pooch myst-nb

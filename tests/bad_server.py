@@ -102,8 +102,8 @@ class Handler(BaseHTTPRequestHandler):
                 break
 
     def slow_start(self):
-        """Serve the content after half a second."""
-        time.sleep(0.5)
+        """Serve the content after 0.4 s."""
+        time.sleep(0.4)
         self.good()
 
     def log_message(self, *_):

@@ -42,7 +42,7 @@ def surroundings(request, monkeypatch, tmp_path):
     monkeypatch.setattr(datasets, "_failures", {})
     monkeypatch.setattr(datasets, "PAUSES", (0, 0.01))
     for patience in ("OPEN_SECONDS", "SILENCE_SECONDS", "SLOW_SECONDS"):
-        monkeypatch.setattr(datasets, patience, 0.3)
+        monkeypatch.setattr(datasets, patience, 0.6)
 
 
 @pytest.fixture
@@ -76,7 +76,7 @@ def unprivileged():
             os.chown(folder, 65534, -1)
             os.seteuid(65534)
         try:
-            if not os.access(folder, os.W_OK, effective_ids=True):
+            if is_root and not os.access(folder, os.W_OK, effective_ids=True):
                 pytest.skip("root runs the tests, and other users cannot reach its folders")
             yield Path(folder)
             os.chmod(folder, 0o700)
@@ -185,7 +185,7 @@ def test_a_bad_server_leads_to_the_sample_with_the_reason(serve, server, cache, 
     serve(kind)
     start = time.monotonic()
     corpus, message = load_sample()
-    assert time.monotonic() - start < 2
+    assert time.monotonic() - start < 5
     assert corpus.is_sample and corpus.text == (datasets.SAMPLES / "story.txt").read_text("utf-8")
     assert corpus.source.startswith("sample: ") and FAILURES[kind] in corpus.source
     assert "story.txt is a SAMPLE" in message and FAILURES[kind] in message
@@ -210,10 +210,10 @@ def test_no_server_at_all(monkeypatch):
 
 def test_a_name_server_that_hangs_is_not_waited_for(serve, monkeypatch):
     serve("good")
-    monkeypatch.setattr("socket.getaddrinfo", lambda *_, **__: time.sleep(5))
+    monkeypatch.setattr("socket.getaddrinfo", lambda *_, **__: time.sleep(30))
     start = time.monotonic()
     assert "no answer in time" in load_sample()[1]
-    assert time.monotonic() - start < 2
+    assert time.monotonic() - start < 5
 
 
 def test_a_failure_is_remembered_until_fetch_is_asked_for(serve, server):

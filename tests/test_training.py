@@ -178,3 +178,14 @@ def test_training_repeats_itself(ids):
 def test_bad_number_of_epochs(model, ids, num_epochs, error):
     with pytest.raises(error, match="num_epochs"):
         training.train(model, partial(random_windows, ids, 4, 10), num_epochs, 1.0)
+
+
+def test_a_memorised_text_says_nothing_about_new_text():
+    """Training perplexity near 1 on pure noise, and a held-out perplexity above a uniform guess."""
+    torch.manual_seed(0)
+    noise, new_noise = torch.randint(5, (165,)), torch.randint(5, (400,))
+    model = RNNScratch(5, 64, sigma=0.1)
+    batches = partial(sequential_windows, noise, 4, 10)
+    history = training.train(model, batches, 250, 1.0, carry_state=True)
+    assert history.perplexities[-1] < 1.5
+    assert training.evaluate(model, new_noise) > 5
