@@ -3,6 +3,7 @@
 import importlib.util
 import os
 import posixpath
+import re
 import shutil
 from pathlib import Path
 
@@ -97,13 +98,19 @@ def root_glue(app, doctree):
 def plain_docstring(app, what, name, obj, options, lines):
     """Keep reStructuredText from reading markup into docstrings, which are plain prose.
 
-    Only `code` in backticks is markup; * | _ and backslashes stand for themselves.
+    `code` in backticks is code, and so is an indented block. * | _ and backslashes stand for
+    themselves.
     """
-    for i, line in enumerate(lines):
-        parts = line.strip().split("`")
-        for j in range(0, len(parts), 2):
-            parts[j] = "".join("\\" + c if c in "\\*|_" else c for c in parts[j])
-        lines[i] = "``".join(parts)
+    prose, code = [], False
+    for line in lines:
+        began, code = code, line.startswith("    ") and (code or not any(prose[-1:]))
+        if code:
+            prose += [line] if began else ["::", "", line]
+        else:
+            parts = line.strip().split("`")
+            parts[::2] = [re.sub(r"[\\*|_]", r"\\\g<0>", part) for part in parts[::2]]
+            prose.append("``".join(parts))
+    lines[:] = prose
 
 
 def copy_mathjax(app, exception):

@@ -5,7 +5,6 @@ import os
 import platform
 import sys
 from concurrent.futures import ThreadPoolExecutor, as_completed
-from functools import partial
 from pathlib import Path
 
 import nbformat
@@ -77,22 +76,28 @@ def execute_ahead(app, env, docnames):
     cache = get_cache(env.mystnb_config.execution_cache_path)
     paths = [Path(env.doc2path(docname)) for docname in sorted(docnames)]
     notebooks = {p: nbformat.read(p, 4) for p in paths if p.suffix == ".ipynb"}
-    run = partial(
-        single_nb_execution,
-        timeout=env.mystnb_config.execution_timeout,
-        allow_errors=False,
-        coalesce_streams=True,  # of a progress bar, only the last state
-        extra_arguments=["--log-level=ERROR"],  # no word on how the kernel's messages travel
-    )
+    missing = {p: nb for p, nb in notebooks.items() if not in_cache(cache, nb)}
     with ThreadPoolExecutor(WORKERS) as pool:
-        missing = {p: nb for p, nb in notebooks.items() if not in_cache(cache, nb)}
-        futures = {pool.submit(run, nb, cwd=p.parent): p for p, nb in missing.items()}
+        limit = env.mystnb_config.execution_timeout
+        futures = {pool.submit(execute, nb, p.parent, limit): p for p, nb in missing.items()}
         try:
             for future in as_completed(futures):
                 keep(cache, futures[future], future.result())
         except BaseException:
             pool.shutdown(cancel_futures=True)
             raise
+
+
+def execute(notebook, folder, timeout):
+    """Execute a notebook in place; of a progress bar, only the last state stays."""
+    return single_nb_execution(
+        notebook,
+        cwd=folder,
+        timeout=timeout,
+        allow_errors=False,
+        coalesce_streams=True,
+        extra_arguments=["--log-level=ERROR"],  # no word on how the kernel's messages travel
+    )
 
 
 def in_cache(cache, notebook):
