@@ -3,6 +3,7 @@
 import hashlib
 import os
 import platform
+import shutil
 import sys
 from concurrent.futures import ThreadPoolExecutor, as_completed
 from pathlib import Path
@@ -152,13 +153,16 @@ def follow_downloads(app, exception):
         old.rename(new)
 
 
-def forget_after_warnings(app, exception):
+def remember_warnings(app, exception):
     """After a build with warnings make the next one read every page, so that it warns again.
 
-    Sphinx reads only pages that changed, and would pass on its second try.
+    Sphinx reads only pages that changed, and would pass on its second try. After a build without
+    warnings, take away the tracebacks of earlier ones.
     """
     if exception or app._warncount:
         (Path(app.doctreedir) / "environment.pickle").unlink(missing_ok=True)
+    else:
+        shutil.rmtree(Path(app.outdir) / "reports", ignore_errors=True)
 
 
 def setup(app):
@@ -167,5 +171,5 @@ def setup(app):
     app.connect("config-inited", set_cache)
     app.connect("env-before-read-docs", execute_ahead)
     app.connect("build-finished", follow_downloads)
-    app.connect("build-finished", forget_after_warnings)
+    app.connect("build-finished", remember_warnings)
     return {"version": "1", "parallel_read_safe": True, "parallel_write_safe": True}

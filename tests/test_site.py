@@ -144,7 +144,7 @@ class Tags(HTMLParser):
 
 def tags(book):
     """Return (page, tag, attributes) of every tag of every page."""
-    pages = sorted(book.html.rglob("*.html"))
+    pages = [page for page in sorted(book.html.rglob("*.html")) if page.parent.name != "_static"]
     return [(page.name, *tag) for page in pages for tag in Tags(page).tags]
 
 
@@ -183,15 +183,14 @@ def test_page_made_with_a_sample_says_so(builds):
 
 def test_glued_number_counts_its_path_from_the_top(builds):
     book, _ = builds
-    assert "Of these, 0.25." in re.sub(
-        "<[^>]*>", "", (book.html / f"{CHAPTERS[1]}.html").read_text("utf-8")
-    )
+    page = (book.html / f"{CHAPTERS[1]}.html").read_text("utf-8")
+    assert "Of these, 0.25." in re.sub("<[^>]*>", "", page)
 
 
 def test_status_page_lists_every_chapter(builds):
     book, _ = builds
     status = (book.html / "pages/status.html").read_text("utf-8")
-    assert status.count("✅") == len(CHAPTERS)
+    assert status.count(">passed<") == len(CHAPTERS)
 
 
 def test_no_launch_buttons_without_a_repository(builds):
