@@ -39,5 +39,6 @@ class RNNScratch(nn.Module):
         """
         (H,) = state or (self.b_h.new_zeros(len(X), self.num_hiddens),)
         inputs = F.embedding(X.T, self.W_xh + self.b_h)  # (num_steps, batch_size, num_hiddens)
-        H = self.recur(inputs, H)
-        return H @ self.W_hq + self.b_q, (H[-1],)
+        states = self.recur(inputs, H)  # (num_steps, batch_size, num_hiddens)
+        logits = states @ self.W_hq + self.b_q  # (num_steps, batch_size, vocab_size)
+        return logits, (states[-1],)

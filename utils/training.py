@@ -25,7 +25,8 @@ def perplexity(total_loss, num_tokens):
     Source: Jelinek et al. (1977), doi:10.1121/1.2016299
     """
     check_positive(num_tokens=num_tokens)
-    return math.exp(total_loss / num_tokens)
+    mean = total_loss / num_tokens
+    return math.inf if mean > 700 else math.exp(mean)  # exp(710) is beyond the largest float
 
 
 def clip_gradients(parameters, theta):
