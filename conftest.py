@@ -9,7 +9,7 @@ from nbval.plugin import IPyNbCell
 from utils import datasets
 
 ROOT = Path(__file__).parent
-# nbval compares stdout and text/plain; these besides its own list (png, jpeg, widgets) are left out.
+# nbval compares stdout and text/plain. Left out, besides its own list (png, jpeg, widgets):
 NOT_COMPARED = ("stderr", "text/html", "text/latex", "text/markdown", "image/svg+xml")
 
 
