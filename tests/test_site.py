@@ -68,6 +68,9 @@ class Book:
                 ignored = shutil.ignore_patterns("__pycache__")
                 shutil.copytree(ROOT / name, folder / name, ignore=ignored)
         (folder / "chapters").mkdir()
+        stray = folder / ".venv" / "lib"  # pages of others, which are none of the book's
+        stray.mkdir(parents=True)
+        (stray / "README.md").write_text("## A heading out of order\n")
         for chapter in CHAPTERS[2:]:
             self.write(chapter, "1 + 1")
 
