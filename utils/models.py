@@ -36,9 +36,198 @@ class RNNScratch(nn.Module):
         """Return logits (num_steps, batch_size, vocab_size) and the state (H,) after X.
 
         X: (batch_size, num_steps) ids; H: (batch_size, num_hiddens), zeros where state is None.
+        Raises TypeError or ValueError where X or state is anything else.
         """
-        (H,) = state or (self.b_h.new_zeros(len(X), self.num_hiddens),)
+        check_ids(X, len(self.W_xh))
+        zeros = self.b_h.new_zeros(len(X), self.num_hiddens)
+        check_state(state, [zeros])
+        (H,) = state or (zeros,)
         inputs = F.embedding(X.T, self.W_xh + self.b_h)  # (num_steps, batch_size, num_hiddens)
         states = self.recur(inputs, H)  # (num_steps, batch_size, num_hiddens)
         logits = states @ self.W_hq + self.b_q  # (num_steps, batch_size, vocab_size)
         return logits, (states[-1],)
+
+
+class LanguageModel(nn.Module):
+    """A language model on any recurrent layer: embedding, layer, one linear output.
+
+    layer: nn.RNN, nn.GRU or nn.LSTM with time first, GRUScratch or LSTMScratch; its input_size
+    is the length of a token's vector. A bidirectional layer reads what it should predict.
+    Raises TypeError or ValueError for any other layer.
+    """
+
+    def __init__(self, layer, vocab_size):
+        check_layer(layer)
+        check_positive(vocab_size=vocab_size)
+        super().__init__()
+        self.layer = layer
+        self.num_parts = 2 if layer.mode == "LSTM" else 1  # of the state: (H, C) or (H,)
+        self.num_directions = 2 if layer.bidirectional else 1
+        self.embedding = nn.Embedding(vocab_size, layer.input_size)
+        self.output = nn.Linear(layer.hidden_size * self.num_directions, vocab_size)
+
+    def forward(self, X, state=None):
+        """Return logits (num_steps, batch_size, vocab_size) and the state after X.
+
+        X: (batch_size, num_steps) ids; state: (H,), or (H, C) for an LSTM, each part
+        (num_layers * num_directions, batch_size, num_hiddens), zeros where state is None.
+        Raises TypeError or ValueError where X or state is anything else.
+        """
+        check_ids(X, self.embedding.num_embeddings)
+        shape = self.layer.num_layers * self.num_directions, len(X), self.layer.hidden_size
+        zeros = (self.output.weight.new_zeros(shape),) * self.num_parts
+        check_state(state, zeros)
+        state = zeros if state is None else state
+        inputs = self.embedding(X.T)  # (num_steps, batch_size, num_inputs)
+        hiddens, state = self.layer(inputs, state if self.num_parts == 2 else state[0])
+        logits = self.output(hiddens)  # (num_steps, batch_size, vocab_size)
+        return logits, (state if self.num_parts == 2 else (state,))
+
+
+def gru_step(x, H, W_h, b_hn=None):
+    """Return the next state (batch_size, num_hiddens) of a gated recurrent unit.
+
+    R, Z = σ(x + H W_h), N = tanh(x_n + (R ∘ H) W_hn), H ← Z ∘ H + (1 − Z) ∘ N, where x
+    (batch_size, 3 * num_hiddens) and W_h hold the columns of R, Z and N side by side.
+    With b_hn (num_hiddens,) N is that of nn.GRU: tanh(x_n + R ∘ (H W_hn + b_hn)).
+    Source: Cho et al. (2014), arXiv:1406.1078
+    """
+    x_r, x_z, x_n = x.chunk(3, dim=1)
+    W_hr, W_hz, W_hn = W_h.chunk(3, dim=1)
+    R, Z = (x_r + H @ W_hr).sigmoid(), (x_z + H @ W_hz).sigmoid()
+    recurrent = (R * H) @ W_hn if b_hn is None else R * (H @ W_hn + b_hn)
+    N = (x_n + recurrent).tanh()
+    return Z * H + (1 - Z) * N
+
+
+class GRUScratch(nn.Module):
+    """One layer of gated recurrent units, with the interface of nn.GRU.
+
+    W_x, W_h and b hold the columns of R, Z and N side by side; reset_after asks for the
+    candidate of nn.GRU instead of the paper's. All parameters start as U(−1/√h, 1/√h).
+    Source: gru_step
+    """
+
+    mode, num_layers, bidirectional = "GRU", 1, False
+
+    def __init__(self, input_size, hidden_size, reset_after=False):
+        check_positive(input_size=input_size, hidden_size=hidden_size)
+        super().__init__()
+        self.input_size, self.hidden_size = input_size, hidden_size
+        self.W_x = nn.Parameter(torch.empty(input_size, 3 * hidden_size))
+        self.W_h = nn.Parameter(torch.empty(hidden_size, 3 * hidden_size))
+        self.b = nn.Parameter(torch.empty(3 * hidden_size))
+        self.b_hn = nn.Parameter(torch.empty(hidden_size)) if reset_after else None
+        for parameter in self.parameters():
+            nn.init.uniform_(parameter, -(hidden_size**-0.5), hidden_size**-0.5)
+
+    def forward(self, inputs, state=None):
+        """Return the states (num_steps, batch_size, num_hiddens) and the last (1, ...) of them.
+
+        inputs: (num_steps, batch_size, num_inputs); state: (1, batch_size, num_hiddens), zeros
+        where None. Raises TypeError or ValueError where inputs or state is anything else.
+        """
+        check_inputs(inputs, self.input_size)
+        zeros = inputs.new_zeros(1, inputs.shape[1], self.hidden_size)
+        check_state(state if state is None else (state,), [zeros])
+        (H,) = zeros if state is None else state
+        states = []
+        for x in inputs @ self.W_x + self.b:  # (batch_size, 3 * num_hiddens)
+            H = gru_step(x, H, self.W_h, self.b_hn)
+            states.append(H)
+        return torch.stack(states), H[None]
+
+
+def lstm_step(x, H, C, W_h):
+    """Return the next state and cell, each (batch_size, num_hiddens), of a long short-term memory.
+
+    I, F, O = σ(x + H W_h), G = tanh(x_g + H W_hg), C ← F ∘ C + I ∘ G, H ← O ∘ tanh(C), where x
+    (batch_size, 4 * num_hiddens) and W_h hold the columns of I, F, G and O side by side.
+    Sources: Hochreiter and Schmidhuber (1997), doi:10.1162/neco.1997.9.8.1735; forget gate:
+    Gers et al. (2000), doi:10.1162/089976600300015015
+    """
+    i, f, g, o = (x + H @ W_h).chunk(4, dim=1)
+    input_gate, forget_gate, output_gate = i.sigmoid(), f.sigmoid(), o.sigmoid()
+    C = forget_gate * C + input_gate * g.tanh()
+    return output_gate * C.tanh(), C
+
+
+class LSTMScratch(nn.Module):
+    """One layer of long short-term memory, with the interface of nn.LSTM.
+
+    W_x, W_h and b hold the columns of I, F, G and O side by side. All parameters start as
+    U(−1/√h, 1/√h). Source: lstm_step
+    """
+
+    mode, num_layers, bidirectional = "LSTM", 1, False
+
+    def __init__(self, input_size, hidden_size):
+        check_positive(input_size=input_size, hidden_size=hidden_size)
+        super().__init__()
+        self.input_size, self.hidden_size = input_size, hidden_size
+        self.W_x = nn.Parameter(torch.empty(input_size, 4 * hidden_size))
+        self.W_h = nn.Parameter(torch.empty(hidden_size, 4 * hidden_size))
+        self.b = nn.Parameter(torch.empty(4 * hidden_size))
+        for parameter in self.parameters():
+            nn.init.uniform_(parameter, -(hidden_size**-0.5), hidden_size**-0.5)
+
+    def forward(self, inputs, state=None):
+        """Return the states (num_steps, batch_size, num_hiddens) and the last (H, C).
+
+        inputs: (num_steps, batch_size, num_inputs); H and C: (1, batch_size, num_hiddens), zeros
+        where state is None. Raises TypeError or ValueError where inputs or state is anything else.
+        """
+        check_inputs(inputs, self.input_size)
+        zeros = inputs.new_zeros(1, inputs.shape[1], self.hidden_size)
+        check_state(state, [zeros, zeros])
+        (H,), (C,) = (zeros, zeros) if state is None else state
+        states = []
+        for x in inputs @ self.W_x + self.b:  # (batch_size, 4 * num_hiddens)
+            H, C = lstm_step(x, H, C, self.W_h)
+            states.append(H)
+        return torch.stack(states), (H[None], C[None])
+
+
+def check_ids(X, vocab_size):
+    """Raise TypeError or ValueError unless X is (batch_size, num_steps) ids below vocab_size."""
+    if not isinstance(X, torch.Tensor) or X.dtype != torch.int64:
+        kind = X.dtype if isinstance(X, torch.Tensor) else type(X).__name__
+        raise TypeError(f"X must be a tensor of torch.int64, got {kind}")
+    if X.dim() != 2 or not X.numel():
+        raise ValueError(f"X must have shape (batch_size, num_steps), got {tuple(X.shape)}")
+    low, high = X.min().item(), X.max().item()
+    if low < 0 or high >= vocab_size:
+        raise ValueError(f"X must hold ids from 0 to {vocab_size - 1}, got {low} to {high}")
+
+
+def check_inputs(inputs, input_size):
+    """Raise TypeError or ValueError unless inputs is (num_steps, batch_size, input_size)."""
+    if not isinstance(inputs, torch.Tensor):
+        raise TypeError(f"inputs must be a tensor, got {type(inputs).__name__}")
+    if inputs.dim() != 3 or not len(inputs) or inputs.shape[2] != input_size:
+        expected = f"(num_steps, batch_size, {input_size})"
+        raise ValueError(f"inputs must have shape {expected}, got {tuple(inputs.shape)}")
+
+
+def check_state(state, zeros):
+    """Raise TypeError or ValueError unless state is None or a tuple of tensors like the zeros."""
+    if state is None:
+        return
+    if not isinstance(state, tuple) or not all(isinstance(part, torch.Tensor) for part in state):
+        raise TypeError(f"state must be None or a tuple of tensors, got {type(state).__name__}")
+    if len(state) != len(zeros):
+        raise ValueError(f"state must have {len(zeros)} part(s), got {len(state)}")
+    for part, zero in zip(state, zeros, strict=True):
+        if part.dtype != zero.dtype:
+            raise TypeError(f"state must be {zero.dtype}, got {part.dtype}")
+        if part.shape != zero.shape:
+            shapes = f"{tuple(zero.shape)}, got {tuple(part.shape)}"
+            raise ValueError(f"state must have parts of shape {shapes}")
+
+
+def check_layer(layer):
+    """Raise TypeError or ValueError unless layer is recurrent, with time first."""
+    if not isinstance(layer, nn.RNNBase | GRUScratch | LSTMScratch):
+        raise TypeError(f"layer must be a recurrent layer, got {type(layer).__name__}")
+    if getattr(layer, "batch_first", False) or getattr(layer, "proj_size", 0):
+        raise ValueError("layer must have batch_first=False and proj_size=0")

@@ -1,5 +1,7 @@
 """Text from a trained language model, one token after another."""
 
+import math
+
 import torch
 
 from utils.runtime import check_positive
@@ -8,6 +10,38 @@ from utils.runtime import check_positive
 def greedy(logits):
     """Return the index of the largest of the logits (vocab_size,)."""
     return logits.argmax().item()
+
+
+def probabilities(logits, temperature=1.0, top_k=None, top_p=1.0):
+    """Return the probabilities (vocab_size,) of softmax(logits / temperature), its tail cut off.
+
+    top_k keeps the k most probable tokens. top_p, in (0, 1], keeps the fewest of them that
+    together have at least that probability. What is kept is scaled to a sum of 1.
+    Raises TypeError or ValueError where a setting is out of its range.
+    Source of top_p: Holtzman et al. (2020), arXiv:1904.09751
+    """
+    check_settings(temperature, top_k, top_p)
+    scores = (logits.double() - logits.max()) / temperature  # at most 0: no overflow
+    probs, order = scores.softmax(dim=0).sort(descending=True, stable=True)
+    probs[len(probs) if top_k is None else top_k :] = 0
+    probs /= probs.sum()
+    if top_p < 1:
+        mass_before = probs.cumsum(dim=0) - probs  # of all tokens that are more probable
+        probs[mass_before >= top_p] = 0
+    return torch.zeros_like(probs).scatter(0, order, probs / probs.sum())
+
+
+def sampler(temperature=1.0, top_k=None, top_p=1.0):
+    """Return a function that draws an index from probabilities(logits, ...) on the CPU.
+
+    Raises TypeError or ValueError where a setting is out of its range.
+    """
+    check_settings(temperature, top_k, top_p)
+
+    def pick(logits):
+        return probabilities(logits.cpu(), temperature, top_k, top_p).multinomial(1).item()
+
+    return pick
 
 
 @torch.no_grad()
@@ -27,3 +61,16 @@ def generate(model, vocab, prefix, num_tokens, pick=greedy):
         X = [pick(logits[-1, 0])]
         ids += X
     return "".join(vocab.to_tokens(ids))
+
+
+def check_settings(temperature, top_k, top_p):
+    """Raise TypeError or ValueError, naming the argument, where a setting is out of its range."""
+    for name, value in [("temperature", temperature), ("top_p", top_p)]:
+        if isinstance(value, bool) or not isinstance(value, int | float):
+            raise TypeError(f"{name} must be a number, got {value!r}")
+    if not 0 < temperature < math.inf:
+        raise ValueError(f"temperature must be above 0 and finite, got {temperature}")
+    if not 0 < top_p <= 1:
+        raise ValueError(f"top_p must be in (0, 1], got {top_p}")
+    if top_k is not None:
+        check_positive(top_k=top_k)
