@@ -1,23 +1,40 @@
 """One figure style; every figure of the course goes through this module."""
 
+from itertools import pairwise
+
 import matplotlib as mpl
 import matplotlib.pyplot as plt
 from IPython import get_ipython
-from matplotlib.font_manager import fontManager
-from matplotlib.patches import FancyArrowPatch, FancyBboxPatch
+from matplotlib.font_manager import findfont, fontManager, get_font
+from matplotlib.patches import Circle, FancyArrowPatch, FancyBboxPatch
 
 # Okabe and Ito (2008): told apart with any colour vision, and dark enough on white.
 COLORS = ["#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000"]
 DASHES = ["-", "--", "-.", ":"]
-CJK_FONTS = [
+CJK_FONTS = [  # Matplotlib knows a font collection by its first face, which may be the Japanese one
     "Noto Sans CJK SC",
+    "Noto Sans SC",
+    "Noto Sans CJK JP",
     "Source Han Sans SC",
+    "WenQuanYi Zen Hei",
+    "WenQuanYi Micro Hei",
+    "Droid Sans Fallback",
     "PingFang SC",
     "Microsoft YaHei",
     "SimHei",
 ]
 INK = "#333333"
-FILLS = {"input": "#D6E9F8", "state": "#FBE3CF", "output": "#D5F0E3", "op": "#FFFFFF"}
+FILLS = {
+    "input": "#D6E9F8",
+    "state": "#FBE3CF",
+    "output": "#D5F0E3",
+    "op": "#FFFFFF",
+    "gate": "#F6E9A8",
+    "tanh": "#E7DCF5",
+    "dot": "#FFFFFF",
+    "bend": INK,
+}
+RADIUS = {"dot": 0.2, "bend": 0.015}  # of the kinds that are circles
 
 
 def set_style():
@@ -63,11 +80,23 @@ def curves(x, named_ys, xlabel, ylabel, *, ax=None, xscale="linear", yscale="lin
     return ax
 
 
+def drawable(text):
+    """Return text where the figures' fonts have all its characters, else their code points.
+
+    A machine without a Chinese font gets U+660E for 明, not an empty box.
+    """
+    fonts = [get_font(findfont(name)) for name in mpl.rcParams["font.family"]]
+    if all(any(font.get_char_index(ord(char)) for font in fonts) for char in text):
+        return text
+    return " ".join(f"U+{ord(char):04X}" for char in text)
+
+
 def diagram(boxes, arrows, *, ax=None, width=6.4, height=2.4):
     """Draw a graph of labelled boxes and arrows; return the axes.
 
-    boxes: {name: (x, y, label, kind)} with kind input, state, output or op, a box one wide apart;
-    arrows: (from, to) or (from, to, label) or (from, to, label, bend).
+    boxes: {name: (x, y, label, kind)}, a box one wide apart, with kind input, state, output,
+    gate, tanh, op (a white box), dot (an operation in a circle) or bend (where lines turn or
+    meet); arrows: (from, to) or (from, to, label) or (from, to, label, bend).
     """
     ax = ax or figure(width=width, height=height)
     patches = {name: _box(ax, *box) for name, box in boxes.items()}
@@ -79,9 +108,109 @@ def diagram(boxes, arrows, *, ax=None, width=6.4, height=2.4):
     return ax
 
 
+def cell_diagram(name, *, ax=None, width=6.4, height=3.4):
+    """Draw the inside of an RNN, GRU or LSTM cell in one common frame; return the axes.
+
+    The input comes from below, what is remembered runs from left to right, along the top where
+    it can stay unchanged. Raises ValueError for another name.
+    """
+    if name not in CELLS:
+        raise ValueError(f"name must be one of {', '.join(CELLS)}, got {name!r}")
+    boxes, paths = CELLS[name]
+    arrows = [pair for path in paths for pair in pairwise(path.split(" > "))]
+    return diagram(_FRAME | boxes, arrows, ax=ax, width=width, height=height)
+
+
+# Where each box of a cell stands: X_t comes from below and meets H_{t−1} at "in".
+_FRAME = {"X": (0.2, -0.6, "$X_t$", "input"), "in": (0.2, 0.4, "", "bend")}
+_TOP = {
+    "H": (-0.9, 3.4, "$H_{t-1}$", "state"),
+    "down": (0.2, 3.4, "", "bend"),
+    "next H": (6.4, 3.4, "$H_t$", "state"),
+}
+CELLS = {  # name: (boxes, paths along them)
+    "RNN": (
+        _TOP
+        | {
+            "right": (2.9, 0.4, "", "bend"),
+            "tanh": (2.9, 1.4, "tanh", "tanh"),
+            "up": (2.9, 3.4, "", "bend"),
+        },
+        ["H > down > in > right > tanh > up > next H", "X > in"],
+    ),
+    "GRU": (
+        _TOP
+        | {
+            "to Z": (1.2, 0.4, "", "bend"),
+            "to R": (2.6, 0.4, "", "bend"),
+            "Z": (1.2, 1.4, "$Z_t$\nσ", "gate"),
+            "R": (2.6, 1.4, "$R_t$\nσ", "gate"),
+            "N": (4.4, 1.4, "$\\tilde{H}_t$\ntanh", "tanh"),
+            "H aside": (0.2, 2.2, "", "bend"),
+            "reset": (2.6, 2.2, "×", "dot"),
+            "fold": (3.4, 2.2, "", "bend"),
+            "fold down": (3.4, 0.4, "", "bend"),
+            "X right": (4.4, -0.6, "", "bend"),
+            "to N": (4.4, 0.4, "", "bend"),
+            "keep": (1.2, 3.4, "×", "dot"),
+            "Z aside": (1.2, 2.75, "", "bend"),
+            "one minus": (3.4, 2.75, "1−", "dot"),
+            "renew": (4.4, 2.75, "×", "dot"),
+            "add": (4.4, 3.4, "+", "dot"),
+        },
+        [
+            "H > down > keep > add > next H",
+            "down > H aside > in > to Z > to R > R > reset > fold > fold down > to N > N > renew",
+            "X > in",
+            "X > X right > to N",
+            "H aside > reset",
+            "to Z > Z > Z aside > keep",
+            "Z aside > one minus > renew > add",
+        ],
+    ),
+    "LSTM": (
+        {
+            "C": (-0.9, 3.4, "$C_{t-1}$", "state"),
+            "H": (-0.9, 0.4, "$H_{t-1}$", "state"),
+            "to F": (1.2, 0.4, "", "bend"),
+            "to I": (2.3, 0.4, "", "bend"),
+            "to G": (3.4, 0.4, "", "bend"),
+            "to O": (4.5, 0.4, "", "bend"),
+            "F": (1.2, 1.4, "$F_t$\nσ", "gate"),
+            "I": (2.3, 1.4, "$I_t$\nσ", "gate"),
+            "G": (3.4, 1.4, "$\\tilde{C}_t$\ntanh", "tanh"),
+            "O": (4.5, 1.4, "$O_t$\nσ", "gate"),
+            "forget": (1.2, 3.4, "×", "dot"),
+            "I up": (2.3, 2.4, "", "bend"),
+            "write": (3.4, 2.4, "×", "dot"),
+            "add": (3.4, 3.4, "+", "dot"),
+            "branch": (5.4, 3.4, "", "bend"),
+            "tanh": (5.4, 2.4, "tanh", "tanh"),
+            "read": (5.4, 1.4, "×", "dot"),
+            "H down": (5.4, 0.4, "", "bend"),
+            "next C": (6.4, 3.4, "$C_t$", "state"),
+            "next H": (6.4, 0.4, "$H_t$", "state"),
+        },
+        [
+            "C > forget > add > branch > next C",
+            "H > in > to F > to I > to G > to O > O > read",
+            "X > in",
+            "to F > F > forget",
+            "to I > I > I up > write",
+            "to G > G > write > add",
+            "branch > tanh > read > H down > next H",
+        ],
+    ),
+}
+
+
 def _box(ax, x, y, label, kind):
-    """Draw one box of the diagram, 0.7 by 0.5, centred at (x, y)."""
-    box = FancyBboxPatch((x - 0.3, y - 0.2), 0.6, 0.4, "round,pad=0.05")
+    """Draw one box of the diagram, 0.7 by 0.5 and more, or a circle, centred at (x, y)."""
+    if kind in RADIUS:
+        box = Circle((x, y), RADIUS[kind])
+    else:
+        half = 0.2 + 0.08 * label.count("\n")  # room for a second line
+        box = FancyBboxPatch((x - 0.3, y - half), 0.6, 2 * half, "round,pad=0.05")
     box.set(facecolor=FILLS[kind], edgecolor=INK)
     ax.add_patch(box)
     ax.text(x, y, label, ha="center", va="center")
@@ -90,14 +219,29 @@ def _box(ax, x, y, label, kind):
 
 def _arrow(ax, start, end, label="", bend=0.0):
     """Draw an arrow from box to box, its label above the middle; bend < 0 arches to the left."""
-    (x1, y1), (x2, y2) = [(p.get_x() + 0.3, p.get_y() + 0.2) for p in (start, end)]
-    arrow = FancyArrowPatch((x1, y1), (x2, y2), patchA=start, patchB=end, mutation_scale=12)
-    arrow.set(arrowstyle="-|>", color=INK, connectionstyle=f"arc3,rad={bend}", clip_on=False)
+    (x1, y1), (x2, y2) = _center(start), _center(end)
+    gaps = {"shrinkA": 0 if _is_bend(start) else 2, "shrinkB": 0 if _is_bend(end) else 2}
+    ends = {"patchA": start, "patchB": end, "mutation_scale": 12, "clip_on": False}
+    arrow = FancyArrowPatch((x1, y1), (x2, y2), **ends, **gaps)
+    arrow.set(arrowstyle="-" if _is_bend(end) else "-|>", color=INK)
+    arrow.set_connectionstyle(f"arc3,rad={bend}")
     ax.add_artist(arrow)  # add_patch would make room for the arc's far control point
     x, y = (x1 + x2 + bend * (y2 - y1)) / 2, (y1 + y2 - bend * (x2 - x1)) / 2  # its middle
     ax.update_datalim([(x, y)])
     if label:
         ax.text(x, y + 0.05, label, ha="center", va="bottom", fontsize=9)
+
+
+def _is_bend(box):
+    """Say whether lines only turn or meet here."""
+    return isinstance(box, Circle) and box.radius == RADIUS["bend"]
+
+
+def _center(box):
+    """Return the centre (x, y) of a box or circle."""
+    if isinstance(box, Circle):
+        return box.center
+    return box.get_x() + box.get_width() / 2, box.get_y() + box.get_height() / 2
 
 
 set_style()

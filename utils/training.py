@@ -71,25 +71,16 @@ def train_epoch(model, batches, optimizer, clip, carry_state):
 
 
 def train(
-    model,
-    make_batches,
-    num_epochs,
-    lr,
-    *,
-    clip=1.0,
-    carry_state=False,
-    make_optimizer=torch.optim.SGD,
-    on_epoch=None,
+    model, make_batches, num_epochs, optimizer, *, clip=1.0, carry_state=False, on_epoch=None
 ):
-    """Train for num_epochs passes, by gradient descent unless told otherwise; return a History.
+    """Train the model for num_epochs passes; return a History.
 
     make_batches() starts a pass over minibatches (X, Y), each (batch_size, num_steps).
-    carry_state hands the detached state from one minibatch to the next (sequential windows).
-    make_optimizer(parameters, lr) is a class of torch.optim, for example.
+    optimizer: one of torch.optim over the model's parameters. carry_state hands the detached
+    state from one minibatch to the next (sequential windows).
     on_epoch(epoch), where given, is called after each pass; its time is not counted.
     """
     check_positive(num_epochs=num_epochs)
-    optimizer = make_optimizer(model.parameters(), lr)
     history, all_tokens, seconds = History(), 0, 0.0
     for epoch in progress(range(1, num_epochs + 1), "epochs"):
         start = time.perf_counter()
