@@ -1,5 +1,6 @@
 """Figures: what is drawn, and the course's d2l import."""
 
+import itertools
 import sys
 
 import matplotlib as mpl
@@ -37,6 +38,62 @@ def test_diagram_draws_each_box_and_arrow():
 def test_diagram_with_an_unknown_box_is_an_error():
     with pytest.raises(KeyError, match="nowhere"):
         plotting.diagram({"x": (0, 0, "x", "input")}, [("x", "nowhere")])
+
+
+@pytest.mark.parametrize(
+    ("name", "gates", "products"),
+    [("RNN", 0, 0), ("GRU", 2, 3), ("LSTM", 3, 3)],
+)
+def test_cell_diagram_shows_the_gates_and_products_of_the_equations(name, gates, products):
+    labels = [text.get_text() for text in plotting.cell_diagram(name).texts]
+    assert sum(label.endswith("\nσ") for label in labels) == gates
+    assert labels.count("×") == products
+    assert sum("tanh" in label for label in labels) == (2 if name == "LSTM" else 1)
+
+
+def test_cells_share_a_frame():
+    def place(name, label):
+        texts = plotting.cell_diagram(name).texts
+        return [text.get_position() for text in texts if text.get_text() == label]
+
+    assert len({tuple(place(name, "$X_t$")) for name in plotting.CELLS}) == 1
+    assert place("RNN", "$H_t$") == place("GRU", "$H_t$") == place("LSTM", "$C_t$")
+
+
+def test_every_path_of_a_cell_runs_straight():
+    for boxes, paths in plotting.CELLS.values():
+        boxes = plotting._FRAME | boxes
+        for path in paths:
+            names = path.split(" > ")
+            for a, b in itertools.pairwise(names):
+                (x1, y1), (x2, y2) = boxes[a][:2], boxes[b][:2]
+                assert (x1 == x2) != (y1 == y2), (a, b)
+
+
+def test_an_unknown_cell_is_an_error():
+    with pytest.raises(ValueError, match="name must be one of RNN, GRU, LSTM, got 'MGU'"):
+        plotting.cell_diagram("MGU")
+
+
+def test_drawable_keeps_what_the_fonts_have_and_spells_out_the_rest():
+    assert plotting.drawable("ab é ˜ σ") == "ab é ˜ σ"
+    private = "\ue123"  # no font draws a character of the private use area like this one
+    assert plotting.drawable(private) == "U+E123"
+
+
+def test_drawable_text_draws_without_a_warning(recwarn):
+    ax = plotting.figure()
+    ax.set_title(plotting.drawable("床前明月光"))
+    ax.figure.canvas.draw()
+    assert not [w for w in recwarn if "Glyph" in str(w.message)]
+
+
+def test_chinese_is_drawn_where_a_font_is_there():
+    installed = {font.name for font in plotting.fontManager.ttflist}
+    found = [name for name in plotting.CJK_FONTS if name in installed]
+    expected = "明" if found else "U+660E"
+    assert plotting.drawable("明") == expected
+    assert plotting.mpl.rcParams["font.family"] == ["DejaVu Sans", *found]
 
 
 def test_d2l_can_be_imported_and_its_missing_torchvision_says_so():

@@ -1,5 +1,6 @@
 """Training and evaluation: perplexity, clipping, carried state, token weighting."""
 
+import copy
 import math
 from functools import partial
 
@@ -10,7 +11,7 @@ from torch.nn import functional as F
 
 from utils import d2l, training
 from utils.batching import random_windows, sequential_windows
-from utils.models import RNNScratch
+from utils.models import LanguageModel, RNNScratch
 
 
 @pytest.fixture
@@ -23,6 +24,10 @@ def model():
 def ids():
     torch.manual_seed(1)
     return torch.randint(5, (200,))
+
+
+def sgd(model, lr=1.0):
+    return torch.optim.SGD(model.parameters(), lr)
 
 
 class Fixed(nn.Module):
@@ -150,8 +155,7 @@ class Spy(nn.Module):
 @pytest.mark.parametrize("carry_state", [True, False])
 def test_state_is_carried_detached_or_fresh(model, ids, carry_state):
     spy = Spy(model)
-    optimizer = torch.optim.SGD(model.parameters(), 0.1)
-    training.train_epoch(spy, sequential_windows(ids, 4, 10), optimizer, 1.0, carry_state)
+    training.train_epoch(spy, sequential_windows(ids, 4, 10), sgd(model), 1.0, carry_state)
     assert len(spy.states) > 2
     assert spy.states[0] is None
     for state in spy.states[1:]:
@@ -162,9 +166,8 @@ def test_state_is_carried_detached_or_fresh(model, ids, carry_state):
 def test_training_learns_a_cycle_and_reports_each_epoch(model):
     ids = torch.arange(5).repeat(40)
     seen = []
-    history = training.train(
-        model, partial(random_windows, ids, 4, 10), 40, 1.0, on_epoch=seen.append
-    )
+    batches = partial(random_windows, ids, 4, 10)
+    history = training.train(model, batches, 40, sgd(model), on_epoch=seen.append)
     assert seen == list(range(1, 41)) and len(history.perplexities) == 40
     assert history.perplexities[-1] < 1.3 < history.perplexities[0]
     assert history.tokens_per_second > 0
@@ -174,15 +177,109 @@ def test_training_repeats_itself(ids):
     def run():
         torch.manual_seed(3)
         model = RNNScratch(5, 8)
-        return training.train(model, partial(random_windows, ids, 4, 10), 3, 1.0).perplexities
+        batches = partial(random_windows, ids, 4, 10)
+        return training.train(model, batches, 3, sgd(model)).perplexities
 
     assert run() == run()
+
+
+@pytest.mark.parametrize(
+    "make_optimizer",
+    [
+        partial(torch.optim.SGD, lr=0.5),
+        partial(torch.optim.SGD, lr=0.1, momentum=0.9),
+        partial(torch.optim.Adam, lr=0.02),
+    ],
+    ids=["SGD", "momentum", "Adam"],
+)
+def test_takes_the_steps_of_the_optimizer_it_is_given(model, ids, make_optimizer):
+    """Three passes equal the bare loop: the optimizer's memory lasts from pass to pass."""
+    by_hand = copy.deepcopy(model)
+    batches = list(random_windows(ids, 4, 10))
+    optimizer = make_optimizer(model.parameters())
+    training.train(model, lambda: batches, 3, optimizer, clip=1e9)
+    optimizer = make_optimizer(by_hand.parameters())
+    for X, Y in batches * 3:
+        optimizer.zero_grad()
+        F.cross_entropy(by_hand(X)[0].permute(1, 2, 0), Y).backward()
+        optimizer.step()
+    for ours, other in zip(model.parameters(), by_hand.parameters(), strict=True):
+        torch.testing.assert_close(ours, other, rtol=0, atol=1e-5)
+
+
+def test_optimizers_differ_and_parameters_not_given_stay(model, ids):
+    batches = list(random_windows(ids, 4, 10))
+    adam, frozen = copy.deepcopy(model), model.W_xh.clone()
+    training.train(adam, lambda: batches, 1, torch.optim.Adam(adam.parameters(), 0.01))
+    others = [p for p in model.parameters() if p is not model.W_xh]
+    training.train(model, lambda: batches, 1, torch.optim.SGD(others, 0.01))
+    assert torch.equal(model.W_xh, frozen)
+    assert not torch.allclose(model.W_hh, adam.W_hh)
+
+
+@pytest.mark.parametrize("clip", [0.1, 0.01])
+def test_one_step_of_descent_is_no_longer_than_the_clipped_gradient(model, ids, clip):
+    batches = [next(random_windows(ids, 4, 10))]
+    before = nn.utils.parameters_to_vector(model.parameters())
+    training.train(model, lambda: batches, 1, sgd(model, 2.0), clip=clip)
+    moved = nn.utils.parameters_to_vector(model.parameters()) - before
+    assert moved.norm().item() == pytest.approx(2 * clip, rel=1e-3)
+
+
+def test_clips_at_one_unless_told_otherwise(model):
+    batches = [(torch.zeros(1, 20, dtype=torch.long),) * 2]
+    with torch.no_grad():
+        model.W_hq *= 1e3
+    before = nn.utils.parameters_to_vector(model.parameters())
+    training.train(model, lambda: batches, 1, sgd(model))
+    moved = nn.utils.parameters_to_vector(model.parameters()) - before
+    assert moved.norm().item() == pytest.approx(1, rel=1e-3)
+
+
+@pytest.mark.parametrize("kind", [nn.RNN, nn.GRU, nn.LSTM])
+def test_state_of_every_layer_is_carried_detached_with_all_its_parts(ids, kind):
+    torch.manual_seed(0)
+    model = LanguageModel(kind(6, 8, num_layers=2), 5)
+    spy = Spy(model)
+    minibatches = list(sequential_windows(ids, 4, 10))
+    training.train_epoch(spy, minibatches, sgd(model, 0.0), 1.0, True)
+    _, expected = model(minibatches[0][0])
+    assert len(spy.states[1]) == len(expected) == (2 if kind is nn.LSTM else 1)
+    for part, other in zip(spy.states[1], expected, strict=True):
+        assert torch.equal(part, other) and not part.requires_grad
+
+
+def test_history_holds_the_perplexity_of_each_pass_and_the_speed(model, ids):
+    """With a learning rate of zero each pass has the perplexity of its own minibatches."""
+    batches = list(random_windows(ids, 4, 10))
+    losses = [training.sequence_loss(model(X)[0], Y).item() for X, Y in batches]
+    history = training.train(model, lambda: batches, 3, sgd(model, 0.0))
+    expected = math.exp(sum(losses) / len(losses))
+    assert history.perplexities == pytest.approx([expected] * 3)
+    assert history.tokens_per_second > 0
+
+
+def test_training_drops_out_and_evaluation_does_not(ids):
+    torch.manual_seed(0)
+    model = LanguageModel(nn.GRU(6, 8), 5, dropout=0.5)
+    modes = []
+    model.register_forward_hook(lambda module, args, out: modes.append(module.training))
+    batches = partial(random_windows, ids, 4, 10)
+    training.train(
+        model, batches, 2, sgd(model), on_epoch=lambda epoch: training.evaluate(model, ids)
+    )
+    per_epoch = [True] * len(list(batches())) + [False] * 2  # 199 tokens in windows of 100
+    assert modes == per_epoch * 2
+    assert not model.training
+    model.train()
+    assert training.evaluate(model, ids) == training.evaluate(model, ids)
+    assert not model.training
 
 
 @pytest.mark.parametrize(("num_epochs", "error"), [(0, ValueError), (1.0, TypeError)])
 def test_bad_number_of_epochs(model, ids, num_epochs, error):
     with pytest.raises(error, match="num_epochs"):
-        training.train(model, partial(random_windows, ids, 4, 10), num_epochs, 1.0)
+        training.train(model, partial(random_windows, ids, 4, 10), num_epochs, sgd(model))
 
 
 def test_a_memorised_text_says_nothing_about_new_text():
@@ -191,6 +288,6 @@ def test_a_memorised_text_says_nothing_about_new_text():
     noise, new_noise = torch.randint(5, (165,)), torch.randint(5, (400,))
     model = RNNScratch(5, 64, sigma=0.1)
     batches = partial(sequential_windows, noise, 4, 10)
-    history = training.train(model, batches, 200, 1.0, carry_state=True)
+    history = training.train(model, batches, 200, sgd(model), carry_state=True)
     assert history.perplexities[-1] < 1.5
     assert training.evaluate(model, new_noise) > 5

@@ -53,10 +53,12 @@ class LanguageModel(nn.Module):
 
     layer: nn.RNN, nn.GRU or nn.LSTM with time first, GRUScratch or LSTMScratch; its input_size
     is the length of a token's vector. A bidirectional layer reads what it should predict.
-    Raises TypeError or ValueError for any other layer.
+    dropout: share of the layer's inputs and outputs that training sets to zero.
+    Raises TypeError or ValueError for any other layer. Source of the places where dropout acts:
+    Zaremba et al. (2014), arXiv:1409.2329
     """
 
-    def __init__(self, layer, vocab_size):
+    def __init__(self, layer, vocab_size, dropout=0.0):
         check_layer(layer)
         check_positive(vocab_size=vocab_size)
         super().__init__()
@@ -65,6 +67,7 @@ class LanguageModel(nn.Module):
         self.num_directions = 2 if layer.bidirectional else 1
         self.embedding = nn.Embedding(vocab_size, layer.input_size)
         self.output = nn.Linear(layer.hidden_size * self.num_directions, vocab_size)
+        self.dropout = nn.Dropout(dropout)
 
     def forward(self, X, state=None):
         """Return logits (num_steps, batch_size, vocab_size) and the state after X.
@@ -78,9 +81,9 @@ class LanguageModel(nn.Module):
         zeros = (self.output.weight.new_zeros(shape),) * self.num_parts
         check_state(state, zeros)
         state = zeros if state is None else state
-        inputs = self.embedding(X.T)  # (num_steps, batch_size, num_inputs)
+        inputs = self.dropout(self.embedding(X.T))  # (num_steps, batch_size, num_inputs)
         hiddens, state = self.layer(inputs, state if self.num_parts == 2 else state[0])
-        logits = self.output(hiddens)  # (num_steps, batch_size, vocab_size)
+        logits = self.output(self.dropout(hiddens))  # (num_steps, batch_size, vocab_size)
         return logits, (state if self.num_parts == 2 else (state,))
 
 
@@ -227,7 +230,7 @@ def check_state(state, zeros):
 
 def check_layer(layer):
     """Raise TypeError or ValueError unless layer is recurrent, with time first."""
-    if not isinstance(layer, nn.RNNBase | GRUScratch | LSTMScratch):
+    if getattr(layer, "mode", None) not in ("RNN_TANH", "RNN_RELU", "GRU", "LSTM"):
         raise TypeError(f"layer must be a recurrent layer, got {type(layer).__name__}")
     if getattr(layer, "batch_first", False) or getattr(layer, "proj_size", 0):
         raise ValueError("layer must have batch_first=False and proj_size=0")

@@ -49,11 +49,13 @@ def generate(model, vocab, prefix, num_tokens, pick=greedy):
     """Return prefix and num_tokens characters after it, each picked from the model's logits.
 
     The prefix is read in one call (warm-up), then every picked token is fed back.
-    pick: logits (vocab_size,) → index. Raises ValueError when the prefix is empty.
+    pick: logits (vocab_size,) → index. The model is left in its evaluation mode.
+    Raises ValueError when the prefix is empty.
     """
     check_positive(num_tokens=num_tokens)
     if not prefix:
         raise ValueError("prefix must hold at least one token, got an empty one")
+    model.eval()
     device = next(model.parameters()).device
     ids, X, state = vocab[list(prefix)], vocab[list(prefix)], None
     for _ in range(num_tokens):

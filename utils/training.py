@@ -57,6 +57,7 @@ def sequence_loss(logits, Y):
 
 def train_epoch(model, batches, optimizer, clip, carry_state):
     """Update the model on each minibatch (X, Y); return the total loss and number of tokens."""
+    model.train()
     total_loss, num_tokens, state = 0.0, 0, None
     for X, Y in batches:
         logits, state = model(X, detach(state) if carry_state else None)
@@ -99,11 +100,13 @@ def evaluate(model, ids, num_steps=100):
     """Return the perplexity of the model on ids (num_tokens,), read once from left to right.
 
     The state is carried from window to window, so every token but the first is predicted from
-    all the tokens before it. Raises ValueError when ids holds fewer than two tokens.
+    all the tokens before it. The model is left in its evaluation mode.
+    Raises ValueError when ids holds fewer than two tokens.
     """
     check_positive(num_steps=num_steps)
     if len(ids) < 2:
         raise ValueError(f"ids must hold at least 2 tokens, got {len(ids)}")
+    model.eval()
     total_loss, state = 0.0, None
     for X, Y in zip(ids[:-1].split(num_steps), ids[1:].split(num_steps), strict=True):
         logits, state = model(X[None], state)
