@@ -127,10 +127,17 @@ def test_unknown_characters_are_read_as_unk(model, vocab):
 
 
 @models
-def test_leaves_no_gradient_and_the_same_parameters(name, vocab):
+def test_builds_no_graph_and_leaves_the_same_parameters(name, vocab):
     model = build(name)
     before = [p.clone() for p in model.parameters()]
-    generate(model, vocab, "a", 2, pick=sampler())
+    graphs, pick = [], sampler()
+
+    def watch(logits):
+        graphs.append(logits.requires_grad)
+        return pick(logits)
+
+    generate(model, vocab, "a", 2, pick=watch)
+    assert graphs == [False, False]
     assert all(p.grad is None for p in model.parameters())
     assert all(map(torch.equal, before, model.parameters()))
 

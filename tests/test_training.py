@@ -81,8 +81,11 @@ def test_evaluate_weights_windows_by_their_tokens(model, ids):
     assert training.evaluate(model, ids, num_steps=7) == pytest.approx(whole, rel=1e-5)
 
 
-def test_evaluate_leaves_no_gradient(model, ids):
+def test_evaluate_builds_no_graph(model, ids):
+    graphs = []
+    model.register_forward_hook(lambda module, args, out: graphs.append(out[0].requires_grad))
     training.evaluate(model, ids)
+    assert graphs == [False, False]
     assert all(p.grad is None for p in model.parameters())
 
 

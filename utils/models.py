@@ -205,8 +205,9 @@ def check_ids(X, vocab_size):
 
 def check_inputs(inputs, input_size):
     """Raise TypeError or ValueError unless inputs is (num_steps, batch_size, input_size)."""
-    if not isinstance(inputs, torch.Tensor):
-        raise TypeError(f"inputs must be a tensor, got {type(inputs).__name__}")
+    if not isinstance(inputs, torch.Tensor) or not inputs.is_floating_point():
+        kind = inputs.dtype if isinstance(inputs, torch.Tensor) else type(inputs).__name__
+        raise TypeError(f"inputs must be a tensor of floats, got {kind}")
     if inputs.dim() != 3 or not len(inputs) or inputs.shape[2] != input_size:
         expected = f"(num_steps, batch_size, {input_size})"
         raise ValueError(f"inputs must have shape {expected}, got {tuple(inputs.shape)}")
@@ -216,11 +217,13 @@ def check_state(state, zeros):
     """Raise TypeError or ValueError unless state is None or a tuple of tensors like the zeros."""
     if state is None:
         return
-    if not isinstance(state, tuple) or not all(isinstance(part, torch.Tensor) for part in state):
+    if not isinstance(state, tuple):
         raise TypeError(f"state must be None or a tuple of tensors, got {type(state).__name__}")
     if len(state) != len(zeros):
         raise ValueError(f"state must have {len(zeros)} part(s), got {len(state)}")
     for part, zero in zip(state, zeros, strict=True):
+        if not isinstance(part, torch.Tensor):
+            raise TypeError(f"state must be made of tensors, got {type(part).__name__}")
         if part.dtype != zero.dtype:
             raise TypeError(f"state must be {zero.dtype}, got {part.dtype}")
         if part.shape != zero.shape:
@@ -230,7 +233,8 @@ def check_state(state, zeros):
 
 def check_layer(layer):
     """Raise TypeError or ValueError unless layer is recurrent, with time first."""
-    if getattr(layer, "mode", None) not in ("RNN_TANH", "RNN_RELU", "GRU", "LSTM"):
+    modes = "RNN_TANH", "RNN_RELU", "GRU", "LSTM"
+    if not isinstance(layer, nn.Module) or getattr(layer, "mode", None) not in modes:
         raise TypeError(f"layer must be a recurrent layer, got {type(layer).__name__}")
     if getattr(layer, "batch_first", False) or getattr(layer, "proj_size", 0):
         raise ValueError("layer must have batch_first=False and proj_size=0")

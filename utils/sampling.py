@@ -21,8 +21,8 @@ def probabilities(logits, temperature=1.0, top_k=None, top_p=1.0):
     Source of top_p: Holtzman et al. (2020), arXiv:1904.09751
     """
     check_settings(temperature, top_k, top_p)
-    scores = (logits.double() - logits.max()) / temperature  # at most 0: no overflow
-    probs, order = scores.softmax(dim=0).sort(descending=True, stable=True)
+    scores, order = logits.double().sort(descending=True, stable=True)
+    probs = ((scores - scores[0]) / temperature).softmax(dim=0)  # at most 0: no overflow
     probs[len(probs) if top_k is None else top_k :] = 0
     probs /= probs.sum()
     if top_p < 1:
