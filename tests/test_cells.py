@@ -331,8 +331,13 @@ def refuses(cell, inputs, state, error, message):
 @pytest.mark.parametrize(
     ("inputs", "error", "message"),
     [
-        ([[[0.0] * 5]], TypeError, "inputs must be a tensor, got list"),
-        (None, TypeError, "inputs must be a tensor, got NoneType"),
+        ([[[0.0] * 5]], TypeError, "inputs must be a tensor of floats, got list"),
+        (None, TypeError, "inputs must be a tensor of floats, got NoneType"),
+        (
+            torch.zeros(3, 2, 5).long(),
+            TypeError,
+            "inputs must be a tensor of floats, got torch.int64",
+        ),
         (torch.zeros(3, 5), ValueError, r"\(num_steps, batch_size, 5\), got \(3, 5\)"),
         (torch.zeros(3, 2, 4), ValueError, r"inputs must have shape .* 5\), got \(3, 2, 4\)"),
         (torch.zeros(5), ValueError, r"inputs must have shape .* got \(5,\)"),
