@@ -89,11 +89,25 @@ def test_drawable_text_draws_without_a_warning(recwarn):
 
 
 def test_chinese_is_drawn_where_a_font_is_there():
-    installed = {font.name for font in plotting.fontManager.ttflist}
-    found = [name for name in plotting.CJK_FONTS if name in installed]
-    expected = "明" if found else "U+660E"
-    assert plotting.drawable("明") == expected
+    found = plotting.cjk_fonts()
     assert plotting.mpl.rcParams["font.family"] == ["DejaVu Sans", *found]
+    assert plotting.drawable("明") == ("明" if found else "U+660E")
+
+
+def test_a_font_that_matplotlib_has_not_listed_yet_is_found(monkeypatch):
+    listed = [f for f in plotting.fontManager.ttflist if f.name not in plotting.CJK_FONTS]
+    monkeypatch.setattr(plotting.fontManager, "ttflist", listed)
+    dejavu = plotting.findfont("DejaVu Sans")
+    added = []
+    monkeypatch.setattr(plotting, "findSystemFonts", lambda: [dejavu, "/fonts/wqy-zenhei.ttc"])
+    monkeypatch.setattr(plotting.fontManager, "addfont", added.append)
+    assert plotting.cjk_fonts() == []
+    assert added == ["/fonts/wqy-zenhei.ttc"]
+
+
+def test_without_a_chinese_font_code_points_stand_in(monkeypatch):
+    monkeypatch.setitem(plotting.mpl.rcParams, "font.family", ["DejaVu Sans"])
+    assert plotting.drawable("明月") == "U+660E U+6708"
 
 
 def test_d2l_can_be_imported_and_its_missing_torchvision_says_so():

@@ -5,13 +5,13 @@ from itertools import pairwise
 import matplotlib as mpl
 import matplotlib.pyplot as plt
 from IPython import get_ipython
-from matplotlib.font_manager import findfont, fontManager, get_font
+from matplotlib.font_manager import findfont, findSystemFonts, fontManager, get_font
 from matplotlib.patches import Circle, FancyArrowPatch, FancyBboxPatch
 
 # Okabe and Ito (2008): told apart with any colour vision, and dark enough on white.
 COLORS = ["#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000"]
 DASHES = ["-", "--", "-.", ":"]
-CJK_FONTS = [  # Matplotlib knows a font collection by its first face, which may be the Japanese one
+CJK_FONTS = [  # Matplotlib names a collection after its first face, which may be the Japanese one
     "Noto Sans CJK SC",
     "Noto Sans SC",
     "Noto Sans CJK JP",
@@ -23,6 +23,7 @@ CJK_FONTS = [  # Matplotlib knows a font collection by its first face, which may
     "Microsoft YaHei",
     "SimHei",
 ]
+CJK_FILES = ["NotoSansCJK-Regular", "NotoSansSC", "SourceHanSans", "wqy-", "DroidSansFallback"]
 INK = "#333333"
 FILLS = {
     "input": "#D6E9F8",
@@ -39,13 +40,12 @@ RADIUS = {"dot": 0.2, "bend": 0.015}  # of the kinds that are circles
 
 def set_style():
     """Set the course's look: white card, grid, line styles besides colours, CJK where found."""
-    installed = {font.name for font in fontManager.ttflist}
     mpl.rcParams.update(
         {
             "figure.figsize": (6.4, 3.6),
             "figure.dpi": 100,
             "figure.constrained_layout.use": True,
-            "font.family": ["DejaVu Sans", *(f for f in CJK_FONTS if f in installed)],
+            "font.family": ["DejaVu Sans", *cjk_fonts()],
             "font.size": 10,
             "axes.prop_cycle": mpl.cycler(color=COLORS),
             "axes.spines.top": False,
@@ -59,6 +59,19 @@ def set_style():
     if get_ipython() is not None:  # a notebook shows its figures whatever MPLBACKEND says
         mpl.use("module://matplotlib_inline.backend_inline")
         get_ipython().run_line_magic("config", "InlineBackend.figure_formats = ['retina']")
+
+
+def cjk_fonts():
+    """Return the names of the installed fonts that have Chinese characters, best first.
+
+    Matplotlib keeps a list of fonts; where it has none, a font installed since is looked for.
+    """
+    if not {font.name for font in fontManager.ttflist}.intersection(CJK_FONTS):
+        for path in findSystemFonts():
+            if any(name in path for name in CJK_FILES):
+                fontManager.addfont(path)
+    installed = {font.name for font in fontManager.ttflist}
+    return [name for name in CJK_FONTS if name in installed]
 
 
 def figure(num_columns=1, num_rows=1, width=6.4, height=3.6):

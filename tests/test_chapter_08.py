@@ -1,0 +1,146 @@
+"""Chapter 08: the state is a tuple, and the chapter's tasks and measures are what it says."""
+
+import ast
+import json
+from functools import partial
+from pathlib import Path
+from types import SimpleNamespace
+
+import pytest
+import torch
+from torch import nn
+from torch.nn import functional as F
+
+from utils.models import GRUScratch, LanguageModel, LSTMScratch, gru_step, lstm_step
+from utils.runtime import seed
+from utils.text import Vocab
+from utils.training import detach
+
+CHAPTER = Path(__file__).parents[1] / "chapters" / "08_lstm.ipynb"
+WANTED = ["after", "gradient_norms", "adding_batch", "without_spaces", "f1", "CoupledLSTM"]
+WANTED += ["set_forget_bias"]
+
+
+@pytest.fixture(scope="module")
+def chapter():
+    """Return the functions and classes that the chapter defines, without its experiments."""
+    names = {"F": F, "nn": nn, "torch": torch, "partial": partial, "seed": seed}
+    names |= {"GRUScratch": GRUScratch, "LSTMScratch": LSTMScratch, "lstm_step": lstm_step}
+    names |= {"gru_step": gru_step, "device": lambda: torch.device("cpu")}
+    names |= {"vocabs": {"time_machine": Vocab(list("abcdefghijklmnopqrstuvwxyz "))}}
+    for cell in json.loads(CHAPTER.read_text(encoding="utf-8"))["cells"]:
+        if cell["cell_type"] == "code":
+            body = ast.parse("".join(cell["source"])).body
+            wanted = [node for node in body if getattr(node, "name", None) in WANTED]
+            exec(compile(ast.Module(wanted, []), "chapter 08", "exec"), names)
+    return SimpleNamespace(**names)
+
+
+def test_the_state_of_an_lstm_is_a_tuple_of_two():
+    for layer in (nn.LSTM(5, 4), LSTMScratch(5, 4)):
+        _, state = layer(torch.randn(3, 2, 5))
+        assert isinstance(state, tuple) and len(state) == 2
+        assert [tuple(part.shape) for part in state] == [(1, 2, 4)] * 2
+        _, state = LanguageModel(layer, 9)(torch.randint(9, (2, 3)))
+        assert len(state) == 2 and len(detach(state)) == 2
+
+
+def test_carrying_the_hidden_state_alone_is_not_carrying_the_state():
+    torch.manual_seed(0)
+    layer, inputs = nn.LSTM(5, 4), torch.randn(6, 2, 5)
+    whole, _ = layer(inputs)
+    _, (H, C) = layer(inputs[:3])
+    carried, _ = layer(inputs[3:], (H, C))
+    halved, _ = layer(inputs[3:], (H, torch.zeros_like(C)))
+    torch.testing.assert_close(carried, whole[3:])
+    assert (halved - whole[3:]).abs().max() > 0.01
+
+
+def test_without_side_ways_the_gradient_is_the_product_of_the_forget_gates():
+    torch.manual_seed(0)
+    x, C = torch.randn(7, 1, 12).double(), torch.randn(1, 3).double().requires_grad_()
+    H, cell, forget_gates = torch.zeros(1, 3).double(), C, []
+    for step in x:
+        H, cell = lstm_step(step, H, cell, torch.zeros(3, 12).double())
+        forget_gates.append(step.chunk(4, dim=1)[1].sigmoid())
+    (grad,) = torch.autograd.grad(cell.sum(), C)
+    torch.testing.assert_close(grad, torch.stack(forget_gates).prod(dim=0), rtol=0, atol=1e-12)
+
+
+def test_gates_set_by_hand_keep_overwrite_and_count(chapter):
+    H, C = chapter.after(50, input_gate=-1, forget_gate=1, output_gate=1)
+    kept = torch.tensor(0.7)
+    assert kept.item() == C and pytest.approx(kept.tanh().item()) == H
+    _, C = chapter.after(50, input_gate=1, forget_gate=-1, output_gate=1)
+    assert pytest.approx(1.0) == C
+    _, C = chapter.after(50, input_gate=1, forget_gate=1, output_gate=1)
+    assert pytest.approx(50.7, abs=1e-4) == C
+
+
+def test_gradient_norms_are_those_of_a_known_product(chapter):
+    W = torch.diag(torch.tensor([0.5, 0.5]))
+    inputs = torch.zeros(6, 1, 2).requires_grad_()
+    norms = chapter.gradient_norms(lambda x, H: [x + H @ W], inputs, [torch.zeros(1, 2)])
+    torch.testing.assert_close(norms, 0.5 ** torch.arange(6.0))
+
+
+def test_an_adding_sequence_marks_one_number_in_each_half(chapter):
+    torch.manual_seed(0)
+    inputs, targets = chapter.adding_batch(500, 10)
+    values, markers = inputs.unbind(dim=2)
+    assert inputs.shape == (10, 500, 2) and targets.shape == (500,)
+    assert torch.equal(markers[:5].sum(dim=0), torch.ones(500))
+    assert torch.equal(markers[5:].sum(dim=0), torch.ones(500))
+    assert set(markers.flatten().tolist()) == {0.0, 1.0}
+    torch.testing.assert_close(targets, (values * markers).sum(dim=0))
+    assert (markers.sum(dim=1) > 0).all(), "every place is marked in some sequence"
+
+
+def test_the_adding_error_of_a_constant_answer_is_a_sixth(chapter):
+    torch.manual_seed(0)
+    _, targets = chapter.adding_batch(100_000, 4)
+    assert ((targets - 1) ** 2).mean().item() == pytest.approx(1 / 6, abs=0.005)
+
+
+def test_spaces_are_taken_out_and_remembered(chapter):
+    letters, spaces = chapter.without_spaces("the time machine")
+    assert "".join(chapter.vocabs["time_machine"].to_tokens(letters.tolist())) == "thetimemachine"
+    assert spaces.tolist() == [0, 0, 1, 0, 0, 0, 1, 0, 0, 0, 0, 0, 0, 1]
+
+
+def test_f1_is_the_harmonic_mean_of_precision_and_recall(chapter):
+    class Fixed(nn.Module):
+        def forward(self, X):
+            return torch.tensor([[1.0, 1.0, 1.0, -1.0, -1.0]])
+
+    Y = torch.tensor([[1, 1, 0, 1, 0]])
+    precision, recall = 2 / 3, 2 / 3
+    expected = 2 * precision * recall / (precision + recall)
+    assert chapter.f1(Fixed(), torch.zeros(1, 5), Y) == pytest.approx(expected)
+
+
+def test_the_coupled_lstm_ties_its_gates(chapter):
+    torch.manual_seed(0)
+    layer, full = chapter.CoupledLSTM(2, 4), LSTMScratch(2, 4)
+    W_f, W_g, W_o = layer.joint.weight.detach().chunk(3)
+    b_f, b_g, b_o = layer.joint.bias.detach().chunk(3)
+    joined = torch.cat((-W_f, W_f, W_g, W_o)).T  # the input gate is 1 minus the forget gate
+    with torch.no_grad():
+        full.W_x.copy_(joined[:2])
+        full.W_h.copy_(joined[2:])
+        full.b.copy_(torch.cat((-b_f, b_f, b_g, b_o)))
+    inputs = torch.randn(5, 3, 2)
+    torch.testing.assert_close(layer(inputs)[0], full(inputs)[0])
+
+
+def test_the_forget_bias_is_set_in_one_place_only(chapter):
+    layer = nn.LSTM(2, 4)
+    before = layer.bias_ih_l0.detach().clone()
+    chapter.set_forget_bias(layer, 3.0)
+    f = (layer.bias_ih_l0 + layer.bias_hh_l0).detach().chunk(4)[1]
+    assert torch.equal(f, torch.full((4,), 3.0))
+    assert torch.equal(layer.bias_ih_l0.detach()[:4], before[:4])
+    gru = nn.GRU(2, 4)
+    weights = [p.detach().clone() for p in gru.parameters()]
+    chapter.set_forget_bias(gru, 3.0)
+    assert all(torch.equal(a, b) for a, b in zip(weights, gru.parameters(), strict=True))
