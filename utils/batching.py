@@ -1,6 +1,7 @@
-"""Minibatches of a long sequence of token ids: random windows and sequential windows."""
+"""Minibatches: windows of one long text, and whole texts of many lengths, padded."""
 
 import torch
+from torch.nn.utils.rnn import pad_sequence
 
 from utils.runtime import check_positive
 
@@ -37,6 +38,58 @@ def sequential_windows(ids, batch_size, num_steps):
     return zip(X.split(num_steps, dim=1), Y.split(num_steps, dim=1), strict=True)
 
 
+def overlapping_windows(ids, batch_size, num_steps):
+    """Return an iterator over minibatches (X, Y) of the windows that begin at every token.
+
+    ids: (num_tokens,) LongTensor; X and Y: (batch_size, num_steps), Y one token ahead of X.
+    The order is random, each window comes at most once, and the last minibatch is left out where
+    it is not full. No window is stored: only where it begins. Raises ValueError when ids is too
+    short for one minibatch.
+    """
+    check_windows(ids, batch_size, num_steps)
+    num_windows = len(ids) - num_steps
+    kept = torch.randperm(num_windows)[: num_windows // batch_size * batch_size]  # (num_kept,)
+    starts = kept.reshape(-1, batch_size, 1).to(ids.device)  # (num_batches, batch_size, 1)
+    steps = torch.arange(num_steps, device=ids.device)  # (num_steps,)
+    index = (start + steps for start in starts)  # each (batch_size, num_steps)
+    return ((ids[i], ids[i + 1]) for i in index)
+
+
+def pad(sequences, value=0):
+    """Return X (batch_size, num_steps), each row a sequence and then `value`, and the lengths.
+
+    sequences: one-dimensional LongTensors; lengths: (batch_size,) LongTensor on the CPU.
+    Raises TypeError or ValueError where one of them is no such tensor, or is empty.
+    """
+    check_sequences(sequences)
+    lengths = torch.tensor([len(sequence) for sequence in sequences])  # (batch_size,)
+    return pad_sequence(sequences, batch_first=True, padding_value=value), lengths
+
+
+def bucket(lengths, batch_size, num_batches=1):
+    """Return minibatches of the indices of all lengths, in random order.
+
+    The indices are shuffled and dealt into buckets of num_batches * batch_size. Within a bucket
+    they are sorted by length and then cut, so that texts of like length meet; with num_batches=1
+    every minibatch is drawn at random. Raises TypeError or ValueError, naming the argument.
+    Source: Khomenko et al. (2016), arXiv:1708.05604
+    """
+    check_positive(batch_size=batch_size, num_batches=num_batches)
+    check_lengths(lengths)
+    buckets = torch.randperm(len(lengths)).split(num_batches * batch_size)
+    ordered = [indices[lengths[indices].argsort(stable=True)] for indices in buckets]
+    batches = [batch for indices in ordered for batch in indices.split(batch_size)]
+    return [batches[i] for i in torch.randperm(len(batches)).tolist()]
+
+
+def padding_share(lengths, batches):
+    """Return the share of padding among all the places of the minibatches of indices."""
+    check_lengths(lengths)
+    places = sum(len(batch) * lengths[batch].max().item() for batch in batches)
+    tokens = sum(lengths[batch].sum().item() for batch in batches)
+    return 1 - tokens / places
+
+
 def check_windows(ids, batch_size, num_steps):
     """Raise an error that names the argument unless ids fills one minibatch at every offset."""
     check_positive(batch_size=batch_size, num_steps=num_steps)
@@ -49,3 +102,29 @@ def check_windows(ids, batch_size, num_steps):
         raise ValueError(
             f"ids must hold at least (batch_size + 1) * num_steps = {needed} tokens, got {len(ids)}"
         )
+
+
+def check_sequences(sequences):
+    """Raise TypeError or ValueError unless sequences is a list of one-dimensional LongTensors."""
+    if not isinstance(sequences, list):
+        raise TypeError(f"sequences must be a list of tensors, got {type(sequences).__name__}")
+    if not sequences:
+        raise ValueError("sequences must hold at least one tensor, got an empty list")
+    for sequence in sequences:
+        if not isinstance(sequence, torch.Tensor) or sequence.dtype != torch.int64:
+            kind = getattr(sequence, "dtype", type(sequence).__name__)
+            raise TypeError(f"sequences must hold tensors of torch.int64, got {kind}")
+        if sequence.dim() != 1 or not len(sequence):
+            shape = tuple(sequence.shape)
+            raise ValueError(f"sequences must have shape (num_steps,) above 0, got {shape}")
+
+
+def check_lengths(lengths):
+    """Raise TypeError or ValueError unless lengths is (batch_size,) integers above 0."""
+    if not isinstance(lengths, torch.Tensor) or lengths.dtype != torch.int64:
+        kind = getattr(lengths, "dtype", type(lengths).__name__)
+        raise TypeError(f"lengths must be a tensor of torch.int64, got {kind}")
+    if lengths.dim() != 1 or not len(lengths):
+        raise ValueError(f"lengths must have shape (batch_size,), got {tuple(lengths.shape)}")
+    if lengths.min() < 1:
+        raise ValueError(f"lengths must be above 0, got {lengths.min().item()}")

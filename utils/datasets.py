@@ -10,6 +10,7 @@ before its hash is checked. Relative folders start at the root of the project.
 
 import argparse
 import csv
+import gzip
 import json
 import os
 import re
@@ -20,6 +21,7 @@ import threading
 import time
 import warnings
 import zipfile
+import zlib
 from collections import Counter
 from collections.abc import Callable
 from concurrent.futures import Future
@@ -52,6 +54,7 @@ SLOW_SECONDS, SLOW_SPEED = 20, 10_000  # after 20 s, at least 10 kB a second on 
 PAUSES = (0, 1)  # seconds before each round through the mirrors: one retry
 
 MAX_MEMBER = 2**24  # bytes of one file in an archive
+SPLITS = "train", "test"
 REVIEWS_PER_CLASS = 12_500
 REVIEW = re.compile(r"aclImdb/(train|test)/(pos|neg)/(\d+)_\d+\.txt")
 
@@ -354,21 +357,54 @@ def _read_zip(path):
 
 
 def _read_reviews(path):
-    """Return IMDb's reviews from one pass over the archive; nothing is unpacked to disk."""
-    splits = {"train": [], "test": []}
+    """Return IMDb's reviews, {split: [(text, label)]}: as read before, or from the archive.
+
+    What an earlier call has read lies in the cache, under the archive's hash; where that copy is
+    damaged, the archive is read again.
+    """
+    kept = _places()["cache"] / f"reviews-{pooch.file_hash(path)[:16]}.json.gz"
+    damaged = OSError, EOFError, zlib.error, ValueError, TypeError, LookupError, DataError
+    with suppress(*damaged), gzip.open(kept, "rt", encoding="utf-8") as file:
+        return _complete(json.load(file), kept)
+    splits = _complete(_read_archive(path), path)
+    with suppress(OSError):  # a cache that cannot be written costs seconds, no more
+        _keep(splits, kept)
+    return splits
+
+
+def _read_archive(path):
+    """Return the reviews from one pass over the archive; nothing is unpacked to disk."""
+    splits = {split: [] for split in SPLITS}
     with tarfile.open(path, "r|*") as archive:
         for member in archive:
             match = REVIEW.fullmatch(member.name)
             if match and member.isfile():
                 text = _read_member(archive.extractfile(member))
                 splits[match[1]].append((int(match[2] == "pos"), int(match[3]), text))
-    for split, rows in splits.items():
-        counts = Counter(label for label, _, _ in rows)
+    return {
+        split: [(text, label) for label, _, text in sorted(rows)] for split, rows in splits.items()
+    }
+
+
+def _complete(splits, path):
+    """Return the reviews of {split: pairs} as tuples, or raise DataError where some are missing."""
+    reviews = {split: [(str(text), label) for text, label in splits[split]] for split in SPLITS}
+    for split, pairs in reviews.items():
+        counts = Counter(label for _, label in pairs)
         if counts != {0: REVIEWS_PER_CLASS, 1: REVIEWS_PER_CLASS}:
             wanted = f"{REVIEWS_PER_CLASS:,} reviews of each class"
             raise DataError(f"{split} in {path} must hold {wanted}, got {dict(counts)}")
-        splits[split] = [(text, label) for label, _, text in sorted(rows)]
-    return splits
+    return reviews
+
+
+def _keep(splits, kept):
+    """Write the reviews to the file `kept` of the cache, whole or not at all."""
+    kept.parent.mkdir(parents=True, exist_ok=True)
+    with TemporaryDirectory(prefix=TEMPORARY, dir=kept.parent) as folder:
+        path = Path(folder) / kept.name
+        with gzip.open(path, "wt", compresslevel=1, encoding="utf-8") as file:
+            file.write(json.dumps(splits))
+        os.replace(path, kept)
 
 
 def _read_member(member):
@@ -381,7 +417,7 @@ def _read_member(member):
 
 def _read_sample_reviews(path):
     """Return the reviews of a table with the columns split, label and text."""
-    splits = {"train": [], "test": []}
+    splits = {split: [] for split in SPLITS}
     with open(path, encoding="utf-8", newline="") as file:
         for row in csv.DictReader(file, delimiter="\t", quoting=csv.QUOTE_NONE):
             splits[row["split"]].append((row["text"], int(row["label"])))

@@ -1,4 +1,6 @@
-"""Recurrent language models: ids (batch_size, num_steps) in, logits and state out."""
+"""Recurrent cells, a language model around them, and a classifier of whole texts."""
+
+import math
 
 import torch
 from torch import nn
@@ -85,6 +87,62 @@ class LanguageModel(nn.Module):
         hiddens, state = self.layer(inputs, state if self.num_parts == 2 else state[0])
         logits = self.output(self.dropout(hiddens))  # (num_steps, batch_size, vocab_size)
         return logits, (state if self.num_parts == 2 else (state,))
+
+
+class Classifier(nn.Module):
+    """One logit for each text: embedding, recurrent layers over time, pooling, output.
+
+    embedding: ids to vectors. layers: recurrent, time first, one direction each, one or two of
+    them; the first reads each text from its first token to its last, the second from its last to
+    its first. pool: hiddens and lengths to (batch_size, num_features), for each layer; output:
+    their features side by side to (batch_size, 1). Padding is never read before a token.
+    Source of reading both ways: Schuster and Paliwal (1997), doi:10.1109/78.650093
+    """
+
+    def __init__(self, embedding, layers, pool, output):
+        check_directions(layers)
+        super().__init__()
+        self.embedding, self.pool, self.output = embedding, pool, output
+        self.layers = nn.ModuleList(layers)
+
+    def forward(self, X, lengths):
+        """Return the logits (batch_size,) of padded texts X (batch_size, num_steps).
+
+        lengths: (batch_size,) numbers of tokens, each from 1 to num_steps.
+        Raises TypeError or ValueError where X or lengths is anything else.
+        """
+        check_texts(X, lengths)
+        readings = [X, reverse(X, lengths)][: len(self.layers)]
+        features = []
+        for layer, reading in zip(self.layers, readings, strict=True):
+            hiddens, _ = layer(self.embedding(reading.T))  # (num_steps, batch_size, num_hiddens)
+            features.append(self.pool(hiddens, lengths))  # (batch_size, num_features)
+        return self.output(torch.cat(features, dim=1)).squeeze(1)  # (batch_size,)
+
+
+def reverse(X, lengths):
+    """Return X (batch_size, num_steps) with the tokens of each row reversed, padding in place."""
+    steps = torch.arange(X.shape[1], device=X.device)  # (num_steps,)
+    last = lengths.to(X.device)[:, None] - 1  # (batch_size, 1)
+    return X.gather(1, torch.where(steps <= last, last - steps, steps))  # (batch_size, num_steps)
+
+
+def last_state(hiddens, lengths):
+    """Return the state (batch_size, num_hiddens) after the last token of each text."""
+    return hiddens[lengths - 1, torch.arange(len(lengths))]  # (batch_size, num_hiddens)
+
+
+def max_and_mean(hiddens, lengths):
+    """Return the largest and the mean of each hidden unit over the tokens of each text.
+
+    hiddens: (num_steps, batch_size, num_hiddens) → (batch_size, 2 * num_hiddens).
+    """
+    lengths = lengths.to(hiddens.device)
+    steps = torch.arange(len(hiddens), device=hiddens.device)[:, None]  # (num_steps, 1)
+    padding = (steps >= lengths)[:, :, None]  # (num_steps, batch_size, 1)
+    largest = hiddens.masked_fill(padding, -math.inf).amax(dim=0)  # (batch_size, num_hiddens)
+    mean = hiddens.masked_fill(padding, 0).sum(dim=0) / lengths[:, None]
+    return torch.cat([largest, mean], dim=1)  # (batch_size, 2 * num_hiddens)
 
 
 def gru_step(x, H, W_h, b_hn=None):
@@ -238,3 +296,29 @@ def check_layer(layer):
         raise TypeError(f"layer must be a recurrent layer, got {type(layer).__name__}")
     if getattr(layer, "batch_first", False) or getattr(layer, "proj_size", 0):
         raise ValueError("layer must have batch_first=False and proj_size=0")
+
+
+def check_directions(layers):
+    """Raise TypeError or ValueError unless layers are one or two, each reading in one direction."""
+    if not isinstance(layers, list | tuple):
+        raise TypeError(f"layers must be a list of recurrent layers, got {type(layers).__name__}")
+    if len(layers) not in (1, 2):
+        raise ValueError(f"layers must be one or two, one for each direction, got {len(layers)}")
+    for layer in layers:
+        check_layer(layer)
+        if layer.bidirectional:
+            raise ValueError("layers must have bidirectional=False: give one for each direction")
+
+
+def check_texts(X, lengths):
+    """Raise TypeError or ValueError unless lengths are those of the padded ids X."""
+    for name, tensor, num_dims in [("X", X, 2), ("lengths", lengths, 1)]:
+        if not isinstance(tensor, torch.Tensor) or tensor.dtype != torch.int64:
+            kind = getattr(tensor, "dtype", type(tensor).__name__)
+            raise TypeError(f"{name} must be a tensor of torch.int64, got {kind}")
+        if tensor.dim() != num_dims or not tensor.numel():
+            raise ValueError(f"{name} must have {num_dims} dimension(s), got {tuple(tensor.shape)}")
+    if len(lengths) != len(X) or lengths.min() < 1 or lengths.max() > X.shape[1]:
+        expected = f"{len(X)} numbers from 1 to {X.shape[1]}"
+        got = f"{len(lengths)} from {lengths.min().item()} to {lengths.max().item()}"
+        raise ValueError(f"lengths must be {expected}, got {got}")

@@ -1,8 +1,12 @@
-"""Training and honest evaluation of recurrent language models."""
+"""Training and honest evaluation of recurrent language models, and checkpoints of them."""
 
 import math
+import os
+import pickle
 import time
 from dataclasses import dataclass, field
+from pathlib import Path
+from tempfile import TemporaryDirectory
 
 import torch
 from torch.nn import functional as F
@@ -112,3 +116,44 @@ def evaluate(model, ids, num_steps=100):
         logits, state = model(X[None], state)
         total_loss += sequence_loss(logits, Y[None]).item() * len(Y)
     return perplexity(total_loss, len(ids) - 1)
+
+
+def save_checkpoint(path, model, optimizer, **extra):
+    """Write the weights, the optimizer's state and extra to a file, whole or not at all.
+
+    extra: numbers, strings, tensors, or lists and dicts of these, such as the step reached.
+    """
+    states = {"model": model.state_dict(), "optimizer": optimizer.state_dict(), "extra": extra}
+    with TemporaryDirectory(dir=Path(path).parent) as folder:
+        torch.save(states, Path(folder) / "checkpoint")
+        os.replace(Path(folder) / "checkpoint", path)  # atomic: within one file system
+
+
+def load_checkpoint(path, model, optimizer):
+    """Put a checkpoint's weights and state into model and optimizer; return its extra as a dict.
+
+    The file is read as data and runs no code. Raises FileNotFoundError where there is none, and
+    ValueError, with model and optimizer as they were, where it is damaged or of another model.
+    """
+    try:
+        states = torch.load(path, map_location="cpu", weights_only=True)
+    except (RuntimeError, EOFError, pickle.UnpicklingError) as error:
+        raise ValueError(f"path must be a whole checkpoint, got {path}: not readable") from error
+    check_checkpoint(path, states, model)
+    optimizer.load_state_dict(states["optimizer"])  # checks before it changes anything
+    model.load_state_dict(states["model"])
+    return states["extra"]
+
+
+def check_checkpoint(path, states, model):
+    """Raise ValueError unless states are those of save_checkpoint, for a model like this one."""
+    if not isinstance(states, dict) or set(states) != {"model", "optimizer", "extra"}:
+        raise ValueError(f"path must be a file of save_checkpoint, got {path}: of another kind")
+    saved = {name: tuple(weight.shape) for name, weight in states["model"].items()}
+    wanted = {name: tuple(weight.shape) for name, weight in model.state_dict().items()}
+    for name in sorted(saved.keys() | wanted.keys()):
+        if saved.get(name) != wanted.get(name):
+            expected = f"{name} of shape {wanted.get(name)}, got {saved.get(name)}"
+            raise ValueError(
+                f"path must be a checkpoint of this model: {path} has to hold {expected}"
+            )
