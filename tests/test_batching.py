@@ -1,19 +1,28 @@
-"""Windows of a long text: disjoint, shifted by one, moved by a fair offset; and d2l's own."""
+"""Windows of a long text, fair and shifted by one; padded minibatches; and d2l's own windows."""
 
+import gc
 import random
 from collections import Counter
 
 import pytest
 import torch
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from utils import d2l
-from utils.batching import random_windows, sequential_windows
+from utils.batching import (
+    bucket,
+    overlapping_windows,
+    pad,
+    padding_share,
+    random_windows,
+    sequential_windows,
+)
 from utils.text import normalize
 
 SAMPLERS = [random_windows, sequential_windows]
 both = pytest.mark.parametrize("sampler", SAMPLERS)
+every = pytest.mark.parametrize("sampler", [*SAMPLERS, overlapping_windows])
 
 
 @st.composite
@@ -109,7 +118,7 @@ def test_random_windows_come_in_another_order_each_pass():
     assert len(orders) == 2
 
 
-@both
+@every
 def test_one_seed_one_pass(sampler):
     passes = []
     for _ in range(2):
@@ -118,7 +127,7 @@ def test_one_seed_one_pass(sampler):
     assert passes[0].equal(passes[1])
 
 
-@both
+@every
 @pytest.mark.parametrize("num_tokens", [0, 1, 4, 14])
 def test_text_too_short(sampler, num_tokens):
     with pytest.raises(
@@ -127,7 +136,7 @@ def test_text_too_short(sampler, num_tokens):
         sampler(torch.arange(num_tokens), 2, 5)
 
 
-@both
+@every
 @pytest.mark.parametrize("name", ["batch_size", "num_steps"])
 @pytest.mark.parametrize("size", [0, -1, True, 2.0, "2", None])
 def test_bad_sizes_raise_when_called(sampler, name, size):
@@ -137,12 +146,297 @@ def test_bad_sizes_raise_when_called(sampler, name, size):
         sampler(torch.arange(100), **sizes)
 
 
-@both
+@every
 def test_bad_ids_raise_when_called(sampler):
     with pytest.raises(TypeError, match="ids must be a tensor, got list"):
         sampler(list(range(100)), 2, 5)
     with pytest.raises(ValueError, match=r"ids must be one-dimensional, got shape \(10, 10\)"):
         sampler(torch.arange(100).reshape(10, 10), 2, 5)
+
+
+# Windows that begin at every token
+
+
+@settings(deadline=None)
+@given(case=texts(), seed=st.integers(0, 2**32))
+def test_overlapping_windows_begin_at_every_token_once(case, seed):
+    ids, batch_size, num_steps = case
+    torch.manual_seed(seed)
+    minibatches = list(overlapping_windows(ids, batch_size, num_steps))
+    for X, Y in minibatches:
+        assert X.shape == Y.shape == (batch_size, num_steps)
+        assert X.dtype == Y.dtype == torch.long
+        assert (X.diff(dim=1) == 1).all() and (Y == X + 1).all()
+    starts = torch.cat([X[:, 0] for X, _ in minibatches]).tolist()
+    num_windows = len(ids) - num_steps
+    assert len(set(starts)) == len(starts) == num_windows // batch_size * batch_size
+    assert set(starts) <= set(range(num_windows))
+    if num_windows % batch_size == 0:
+        assert sorted(starts) == list(range(num_windows))
+
+
+def test_overlapping_windows_of_any_ids_are_stretches_of_the_text():
+    torch.manual_seed(7)
+    ids = torch.randint(50, (300,))
+    stretches = {tuple(ids[start : start + 6].tolist()) for start in range(295)}
+    for X, Y in overlapping_windows(ids, 7, 5):
+        for row in torch.cat((X, Y[:, -1:]), dim=1):
+            assert tuple(row.tolist()) in stretches
+        assert torch.equal(X[:, 1:], Y[:, :-1])
+
+
+def test_overlapping_windows_come_first_and_are_left_out_at_random():
+    """11 windows in minibatches of 2: each is left out, and comes first, in a pass of 11."""
+    torch.manual_seed(8)
+    firsts, left_out, passes = Counter(), Counter(), 1_100
+    for _ in range(passes):
+        starts = [X[:, 0] for X, _ in overlapping_windows(torch.arange(16), 2, 5)]
+        firsts[starts[0][0].item()] += 1
+        left_out.update(set(range(11)) - set(torch.cat(starts).tolist()))
+    for counts in (firsts, left_out):
+        assert counts.total() == passes and sorted(counts) == list(range(11))
+        chi_squared = sum((count - 100) ** 2 / 100 for count in counts.values())
+        assert chi_squared < 29.6  # 10 degrees of freedom: 1 in 1,000
+
+
+def test_overlapping_windows_are_on_the_device_of_the_ids():
+    """The meta device stands in for a GPU: its tensors have a place and no numbers."""
+    X, Y = next(overlapping_windows(torch.arange(60, device="meta"), 4, 5))
+    assert X.device == Y.device == torch.device("meta") and X.shape == (4, 5)
+    X, Y = next(overlapping_windows(torch.arange(60), 4, 5))
+    assert X.device == Y.device == torch.device("cpu")
+
+
+def storages():
+    """Return {address: bytes} of the memory of all living tensors."""
+    tensors = [part for part in gc.get_objects() if type(part) is torch.Tensor]
+    parts = [part.untyped_storage() for part in tensors if part.device.type == "cpu"]
+    return {part.data_ptr(): part.nbytes() for part in parts}
+
+
+def test_overlapping_windows_of_a_novel_hold_one_number_a_window():
+    ids, num_steps = torch.zeros(1_100_000, dtype=torch.long), 100
+    gc.collect()
+    before = storages()
+    minibatches = overlapping_windows(ids, 64, num_steps)
+    X, _ = next(minibatches)
+    held = {place: size for place, size in storages().items() if place not in before}
+    assert X.shape == (64, num_steps)
+    assert sum(held.values()) < 8 * (len(ids) - num_steps) + 1_000_000  # all windows: 880 MB
+
+
+# Texts of many lengths
+
+
+LENGTHS = st.lists(st.integers(1, 30), min_size=1, max_size=60).map(torch.tensor)
+
+
+@settings(deadline=None)
+@given(
+    rows=st.lists(st.lists(st.integers(), min_size=1, max_size=9), min_size=1, max_size=6),
+    value=st.integers(-(2**31), 2**31),
+)
+def test_padding_can_be_undone(rows, value):
+    rows = [[token % 2**40 for token in row] for row in rows]
+    sequences = [torch.tensor(row) for row in rows]
+    X, lengths = pad(sequences, value)
+    assert X.dtype == lengths.dtype == torch.long
+    assert X.shape == (len(rows), max(map(len, rows)))
+    assert lengths.tolist() == [len(row) for row in rows]
+    assert [row[:length].tolist() for row, length in zip(X, lengths, strict=True)] == rows
+    for row, length in zip(X, lengths, strict=True):
+        assert (row[length:] == value).all()
+
+
+def test_padding_is_0_unless_told_otherwise_and_stands_behind():
+    X, lengths = pad([torch.tensor([5]), torch.tensor([6, 7, 8])])
+    assert X.tolist() == [[5, 0, 0], [6, 7, 8]] and lengths.tolist() == [1, 3]
+    X, _ = pad([torch.tensor([5]), torch.tensor([6, 7, 8])], value=-1)
+    assert X.tolist() == [[5, -1, -1], [6, 7, 8]]
+
+
+def test_padded_texts_are_copies_on_their_own_device():
+    text = torch.tensor([1, 2])
+    X, _ = pad([text])
+    X += 1
+    assert text.tolist() == [1, 2]
+    X, lengths = pad([torch.arange(2, device="meta"), torch.arange(3, device="meta")])
+    assert X.device.type == "meta" and lengths.tolist() == [2, 3]
+
+
+@pytest.mark.parametrize(
+    ("sequences", "error", "message"),
+    [
+        (torch.zeros(2, 3).long(), TypeError, "be a list of tensors, got Tensor"),
+        ((torch.arange(3),), TypeError, "be a list of tensors, got tuple"),
+        (None, TypeError, "be a list of tensors, got NoneType"),
+        ([], ValueError, "hold at least one tensor, got an empty list"),
+        ([[1, 2]], TypeError, "hold tensors of torch.int64, got list"),
+        ([torch.arange(3), "ab"], TypeError, "hold tensors of torch.int64, got str"),
+        ([torch.arange(3.0)], TypeError, "hold tensors of torch.int64, got torch.float32"),
+        ([torch.arange(3).int()], TypeError, "hold tensors of torch.int64, got torch.int32"),
+        ([torch.tensor(3)], ValueError, r"have shape \(num_steps,\) above 0, got \(\)"),
+        ([torch.zeros(1, 2).long()], ValueError, r"have shape .* above 0, got \(1, 2\)"),
+        ([torch.arange(3), torch.arange(0)], ValueError, r"have shape .* above 0, got \(0,\)"),
+    ],
+)
+def test_bad_sequences_name_the_argument(sequences, error, message):
+    with pytest.raises(error, match=f"^sequences must {message}$"):
+        pad(sequences)
+
+
+def values(batches):
+    return [batch.tolist() for batch in batches]
+
+
+@settings(deadline=None)
+@given(
+    lengths=LENGTHS,
+    batch_size=st.integers(1, 20),
+    num_batches=st.integers(1, 8),
+    seed=st.integers(0, 2**32),
+)
+def test_buckets_deal_out_every_index_once(lengths, batch_size, num_batches, seed):
+    kept = lengths.clone()
+    torch.manual_seed(seed)
+    batches = bucket(lengths, batch_size, num_batches)
+    assert isinstance(batches, list) and all(batch.dtype == torch.long for batch in batches)
+    assert sorted(torch.cat(batches).tolist()) == list(range(len(lengths)))
+    whole, rest = divmod(len(lengths), batch_size)
+    expected = [batch_size] * whole + [rest] * (rest > 0)
+    assert sorted(map(len, batches), reverse=True) == expected
+    torch.manual_seed(seed)
+    assert values(bucket(lengths, batch_size, num_batches)) == values(batches)
+    assert torch.equal(lengths, kept)
+
+
+@settings(deadline=None)
+@given(lengths=LENGTHS, batch_size=st.integers(1, 20), seed=st.integers(0, 2**32))
+def test_minibatches_of_one_big_bucket_are_neighbours_in_length(lengths, batch_size, seed):
+    torch.manual_seed(seed)
+    batches = bucket(lengths, batch_size, len(lengths))
+    found = sorted(sorted(lengths[batch].tolist()) for batch in batches)
+    ordered = sorted(lengths.tolist())
+    cut = [ordered[i : i + batch_size] for i in range(0, len(ordered), batch_size)]
+    assert found == sorted(cut)
+
+
+def test_minibatches_of_a_bucket_are_neighbours_within_it():
+    """Of 40 buckets each minibatch of 2 spans about a third of the range of its four texts."""
+    torch.manual_seed(9)
+    lengths = torch.arange(1, 161)
+    spans = {
+        num_batches: torch.stack([lengths[b].diff().abs() for b in bucket(lengths, 2, num_batches)])
+        for num_batches in (1, 2, 80)
+    }
+    means = {num_batches: span.float().mean().item() for num_batches, span in spans.items()}
+    assert means[1] == pytest.approx(160 / 3, rel=0.2)  # two numbers drawn from 160
+    assert means[2] == pytest.approx(160 / 5, rel=0.2)  # the first two of four, or the last two
+    assert means[80] == 1
+
+
+def test_buckets_are_drawn_at_random_ties_too():
+    """Every other text is as likely in the minibatch of text 0, with and without buckets."""
+    torch.manual_seed(10)
+    for lengths, num_batches in (
+        (torch.arange(1, 9), 1),
+        (torch.full((8,), 5), 1),
+        (torch.full((8,), 5), 4),
+    ):
+        mates = Counter()
+        for _ in range(700):
+            (batch,) = [b for b in values(bucket(lengths, 2, num_batches)) if 0 in b]
+            mates.update(set(batch) - {0})
+        assert sorted(mates) == [1, 2, 3, 4, 5, 6, 7]
+        chi_squared = sum((count - 100) ** 2 / 100 for count in mates.values())
+        assert chi_squared < 22.5  # 6 degrees of freedom: 1 in 1,000
+
+
+def test_minibatches_of_a_bucket_come_in_random_order():
+    """Not from the shortest to the longest."""
+    torch.manual_seed(11)
+    lengths = torch.arange(1, 11)
+    firsts = Counter(lengths[bucket(lengths, 2, 5)[0]].min().item() for _ in range(500))
+    assert sorted(firsts) == [1, 3, 5, 7, 9]
+    chi_squared = sum((count - 100) ** 2 / 100 for count in firsts.values())
+    assert chi_squared < 18.5  # 4 degrees of freedom: 1 in 1,000
+
+
+def test_one_bucket_of_one_minibatch_is_the_default():
+    lengths = torch.arange(1, 30)
+    torch.manual_seed(12)
+    default = values(bucket(lengths, 4))
+    torch.manual_seed(12)
+    assert values(bucket(lengths, 4, 1)) == default
+    torch.manual_seed(12)
+    assert values(bucket(lengths, 4, 2)) != default
+
+
+@settings(deadline=None)
+@given(
+    lengths=LENGTHS,
+    batch_size=st.integers(1, 20),
+    num_batches=st.integers(1, 8),
+    share=st.floats(0.1, 1),
+)
+def test_padding_share_equals_a_count_of_the_padding(lengths, batch_size, num_batches, share):
+    batches = bucket(lengths, batch_size, num_batches)
+    batches = batches[: max(1, int(share * len(batches)))]
+    texts = [torch.ones(length, dtype=torch.long) for length in lengths]
+    padded = [pad([texts[i] for i in batch])[0] for batch in batches]
+    places = sum(X.numel() for X in padded)
+    padding = sum((X == 0).sum().item() for X in padded)
+    assert padding_share(lengths, batches) == pytest.approx(padding / places, abs=1e-12)
+
+
+def test_padding_share_by_hand():
+    lengths = torch.tensor([1, 4, 2, 3])
+    pairs = [torch.tensor([0, 1]), torch.tensor([2, 3])]
+    assert padding_share(lengths, pairs) == pytest.approx(4 / 14)
+    assert padding_share(lengths, [torch.tensor([0, 2]), torch.tensor([3, 1])]) == 1 - 10 / 12
+    assert padding_share(lengths, [torch.arange(4)]) == 6 / 16
+    assert padding_share(lengths, [torch.tensor([i]) for i in range(4)]) == 0
+    assert padding_share(torch.full((9,), 7), bucket(torch.full((9,), 7), 2)) == 0
+
+
+@settings(deadline=None, max_examples=20)
+@given(seed=st.integers(0, 2**32))
+def test_buckets_save_padding_where_lengths_are_skewed(seed):
+    torch.manual_seed(seed)
+    lengths = ((torch.randn(1_000) / 2).exp() * 200).long() + 1  # most of them from 80 to 550
+    shares = [padding_share(lengths, bucket(lengths, 20, k)) for k in (1, 10, 50)]
+    assert 0.7 > shares[0] > 0.45 > 0.35 > shares[1] > shares[2] > 0
+
+
+@pytest.mark.parametrize(
+    ("lengths", "error", "message"),
+    [
+        ([1, 2], TypeError, "be a tensor of torch.int64, got list"),
+        (None, TypeError, "be a tensor of torch.int64, got NoneType"),
+        (torch.tensor([1.0]), TypeError, "be a tensor of torch.int64, got torch.float32"),
+        (torch.tensor([1]).int(), TypeError, "be a tensor of torch.int64, got torch.int32"),
+        (torch.tensor(3), ValueError, r"have shape \(batch_size,\), got \(\)"),
+        (torch.tensor([[3]]), ValueError, r"have shape \(batch_size,\), got \(1, 1\)"),
+        (torch.tensor([], dtype=torch.long), ValueError, r"have shape .*, got \(0,\)"),
+        (torch.tensor([3, 0]), ValueError, "be above 0, got 0"),
+        (torch.tensor([-2, 3]), ValueError, "be above 0, got -2"),
+    ],
+)
+@pytest.mark.parametrize(
+    "use", [lambda lengths: bucket(lengths, 2), lambda lengths: padding_share(lengths, [])]
+)
+def test_bad_lengths_name_the_argument(use, lengths, error, message):
+    with pytest.raises(error, match=f"^lengths must {message}$"):
+        use(lengths)
+
+
+@pytest.mark.parametrize("name", ["batch_size", "num_batches"])
+@pytest.mark.parametrize("size", [0, -1, True, 2.0, "2", None])
+def test_bad_sizes_of_buckets(name, size):
+    sizes = {"batch_size": 2, "num_batches": 5, name: size}
+    expected = ValueError if type(size) is int else TypeError
+    with pytest.raises(expected, match=f"{name} must be a positive integer, got {size!r}"):
+        bucket(torch.arange(1, 9), **sizes)
 
 
 # What the books get wrong

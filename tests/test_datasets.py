@@ -1,6 +1,7 @@
 """The data layer against files, folders, disks and servers that misbehave."""
 
 import errno
+import gzip
 import hashlib
 import io
 import json
@@ -9,6 +10,7 @@ import subprocess
 import sys
 import tarfile
 import tempfile
+import threading
 import time
 import zipfile
 from collections import Counter
@@ -524,6 +526,363 @@ def test_a_real_archive_whose_reader_is_named_by_the_registry(monkeypatch, tmp_p
     assert reviews.source == "tiny.tar.gz from COURSE_DATA"
 
 
+# --- The reviews as read before --------------------------------------------------------------
+
+LABELS = {"neg": 0, "pos": 1}
+
+
+@pytest.fixture
+def archive(monkeypatch, tmp_path):
+    """A right archive of eight reviews, in a folder of its own."""
+    monkeypatch.setattr(datasets, "REVIEWS_PER_CLASS", 2)
+    (tmp_path / "data").mkdir()
+    return review_archive(tmp_path / "data" / "tiny.tar.gz", review_names())
+
+
+def kept_for(archive, cache):
+    """Return where the copy of an archive's reviews lies."""
+    sha256 = hashlib.sha256(archive.read_bytes()).hexdigest()
+    return cache / f"reviews-{sha256[:16]}.json.gz"
+
+
+def eight(text="fine"):
+    """Return the reviews that review_archive writes by default, as they are to be read."""
+    kinds = [(label, number) for label in LABELS for number in (2, 10)]
+    return {
+        split: [
+            (f"{text} aclImdb/{split}/{label}/{number}_7.txt", LABELS[label])
+            for label, number in kinds
+        ]
+        for split in ("train", "test")
+    }
+
+
+def read_without_the_archive(monkeypatch, archive):
+    """Read the reviews where opening a tar archive is an error."""
+
+    def refuse(*_, **__):
+        raise AssertionError("the archive was opened again")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(datasets.tarfile, "open", refuse)
+        return datasets._read_reviews(archive)
+
+
+def test_reviews_are_read_once_and_then_from_the_cache(monkeypatch, archive, cache):
+    first = datasets._read_reviews(archive)
+    again = read_without_the_archive(monkeypatch, archive)
+    assert first == again == eight()
+    for splits in (first, again):
+        assert list(splits) == ["train", "test"]
+        for pairs in splits.values():
+            assert type(pairs) is list
+            assert all(tuple(map(type, pair)) == (str, int) for pair in pairs)
+            assert all(type(pair) is tuple for pair in pairs)
+    assert list(cache.rglob("*")) == [kept_for(archive, cache)]
+    assert list(archive.parent.iterdir()) == [archive]
+
+
+@pytest.mark.parametrize(
+    "text", ["", "naïve 春 \U0001f600", '<br />"a\\b"\t', "\r\n \r\u2028\x00\x7f\n", "\ufeffa"]
+)
+def test_every_character_comes_back_from_the_cache(monkeypatch, archive, text):
+    review_archive(archive, review_names(), text)
+    assert datasets._read_reviews(archive) == eight(text)
+    assert read_without_the_archive(monkeypatch, archive) == eight(text)
+
+
+def test_load_reviews_returns_the_same_from_the_cache(monkeypatch, archive, cache):
+    sha256 = hashlib.sha256(archive.read_bytes()).hexdigest()
+    files = (File("tiny.tar.gz", 1, sha256),)
+    monkeypatch.setitem(REGISTRY, "imdb", replace(REGISTRY["imdb"], files=files))
+    monkeypatch.setenv("COURSE_DATA", str(archive.parent))
+    first = datasets.load_reviews()
+    monkeypatch.setattr(datasets.tarfile, "open", None)
+    again = datasets.load_reviews()
+    assert again == first and again.train == eight()["train"] and again.test == eight()["test"]
+    assert again.source == "tiny.tar.gz from COURSE_DATA" and again.sha256 == sha256
+    assert datasets.locate("imdb") == archive
+
+    archive.unlink()  # the copy alone is no data set: its hash is not known
+    with pytest.warns(SampleWarning):
+        assert datasets.load_reviews().is_sample
+
+
+def test_another_archive_has_another_copy(monkeypatch, archive, cache):
+    other = review_archive(archive.with_name("other.tar.gz"), review_names(), "dull")
+    renamed = archive.with_name("renamed.tar.gz")
+    renamed.write_bytes(archive.read_bytes())
+    assert datasets._read_reviews(archive) == eight()
+    assert datasets._read_reviews(other) == eight("dull")
+    for path, text in ((archive, "fine"), (other, "dull"), (renamed, "fine")):
+        assert read_without_the_archive(monkeypatch, path) == eight(text)
+    assert sorted(cache.iterdir()) == sorted(kept_for(path, cache) for path in (archive, other))
+
+
+def packed(content):
+    """Return content, text or what json can write, as bytes of a gzip file."""
+    text = content if isinstance(content, str) else json.dumps(content)
+    return gzip.compress(text.encode())
+
+
+def flipped(data):
+    return data[: len(data) // 2] + bytes([data[len(data) // 2] ^ 16]) + data[len(data) // 2 + 1 :]
+
+
+GOOD = packed(eight())
+DAMAGED = {
+    "empty": b"",
+    "junk": os.urandom(300),
+    "truncated by a byte": GOOD[:-1],
+    "truncated by its checksum": GOOD[:-8],
+    "half": GOOD[: len(GOOD) // 2],
+    "a header": GOOD[:10],
+    "a flipped byte": flipped(GOOD),
+    "a wrong checksum": GOOD[:-5] + bytes([GOOD[-5] ^ 1]) + GOOD[-4:],
+    "something behind": GOOD + b"junk",
+    "not packed": json.dumps(eight()).encode(),
+    "not UTF-8": gzip.compress(b'{"train": "\xff'),
+    "no JSON": packed("no JSON"),
+    "broken JSON": packed(json.dumps(eight())[:-3]),
+    "nothing": packed(""),
+    "null": packed("null"),
+    "a number": packed(3),
+    "a string": packed('"train test"'),
+    "a list": packed([eight()["train"], eight()["test"]]),
+    "no splits": packed({}),
+    "one split": packed({"train": eight()["train"]}),
+    "empty splits": packed({"train": [], "test": []}),
+    "splits of null": packed({"train": None, "test": None}),
+    "splits of numbers": packed({"train": 1, "test": 2}),
+    "texts alone": packed({split: [text for text, _ in pairs] for split, pairs in eight().items()}),
+    "three parts": packed(
+        {split: [[*pair, 0] for pair in pairs] for split, pairs in eight().items()}
+    ),
+    "the wrong way round": packed(
+        {split: [pair[::-1] for pair in pairs] for split, pairs in eight().items()}
+    ),
+    "labels in lists": packed(
+        {split: [[text, [label]] for text, label in pairs] for split, pairs in eight().items()}
+    ),
+    "labels in words": packed(
+        {split: [[text, str(label)] for text, label in pairs] for split, pairs in eight().items()}
+    ),
+    "one review too few": packed(eight() | {"test": eight()["test"][1:]}),
+    "one review too many": packed(eight() | {"train": eight()["train"] + eight()["train"][:1]}),
+    "one class": packed(eight() | {"test": [(text, 1) for text, _ in eight()["test"]]}),
+}
+
+
+@pytest.mark.parametrize("damage", DAMAGED)
+def test_a_damaged_copy_is_read_again_and_mended(monkeypatch, archive, cache, damage):
+    kept = kept_for(archive, cache)
+    cache.mkdir()
+    kept.write_bytes(DAMAGED[damage])
+    assert datasets._read_reviews(archive) == eight()
+    assert read_without_the_archive(monkeypatch, archive) == eight()
+    assert json.loads(gzip.decompress(kept.read_bytes())) == json.loads(json.dumps(eight()))
+    assert list(cache.rglob("*")) == [kept]
+
+
+def test_an_archive_out_of_balance_is_not_kept(monkeypatch, archive, cache):
+    review_archive(archive, review_names()[1:])
+    for _ in range(2):
+        with pytest.raises(DataError, match=f"train in {archive} must hold 2 reviews of each"):
+            datasets._read_reviews(archive)
+    assert not files_in(cache)
+
+
+def test_a_cache_for_reviews_that_cannot_be_written(monkeypatch, archive, unprivileged):
+    theirs = review_archive(unprivileged / archive.name, review_names())
+    folder = unprivileged / "cache"
+    folder.mkdir()
+    folder.chmod(0o500)
+    for place in (folder, folder / "below"):
+        monkeypatch.setenv("COURSE_CACHE", str(place))
+        assert datasets._read_reviews(theirs) == eight()
+        assert not list(folder.iterdir())
+    folder.chmod(0o700)
+    monkeypatch.setenv("COURSE_CACHE", str(folder))
+    kept = kept_for(theirs, folder)
+    kept.write_bytes(GOOD)
+    kept.chmod(0)  # there, and not to be read: a new one takes its place
+    assert datasets._read_reviews(theirs) == eight()
+    assert read_without_the_archive(monkeypatch, theirs) == eight()
+
+
+def test_a_file_in_the_place_of_the_cache(monkeypatch, archive, cache):
+    cache.write_text("mine")
+    for place in (cache, cache / "below"):
+        monkeypatch.setenv("COURSE_CACHE", str(place))
+        assert datasets._read_reviews(archive) == eight()
+    assert cache.read_text() == "mine"
+    assert sorted(cache.parent.iterdir()) == [cache, archive.parent]
+
+
+def test_a_folder_in_the_place_of_the_copy(archive, cache):
+    kept = kept_for(archive, cache)
+    (kept / "mine").mkdir(parents=True)
+    assert datasets._read_reviews(archive) == eight()
+    assert list(cache.rglob("*")) == [kept, kept / "mine"]
+
+
+@pytest.fixture
+def full_disk(monkeypatch):
+    """What is packed with gzip goes to a disk with room for 4 kB."""
+    gzip_open, files = gzip.open, []
+
+    def open_on_full_disk(path, mode, *args, **kwargs):
+        if "w" in mode:
+            files.append(path := FullDisk(path, "wb"))
+        return gzip_open(path, mode, *args, **kwargs)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(gzip, "open", open_on_full_disk)
+        yield patch
+    for file in files:  # gzip closes only what it has opened
+        file.close()
+
+
+def test_a_full_disk_costs_the_copy_and_no_more(monkeypatch, archive, cache, full_disk):
+    text = os.urandom(20_000).hex()
+    review_archive(archive, review_names(), text)
+    for _ in range(2):
+        assert datasets._read_reviews(archive) == eight(text)
+        assert not files_in(cache)
+    full_disk.undo()
+    datasets._read_reviews(archive)
+    assert read_without_the_archive(monkeypatch, archive) == eight(text)
+
+
+def test_a_full_disk_leaves_a_damaged_copy_where_it_was(archive, cache, full_disk):
+    review_archive(archive, review_names(), os.urandom(20_000).hex())
+    cache.mkdir()
+    kept = kept_for(archive, cache)
+    kept.write_bytes(GOOD[:-1])
+    datasets._read_reviews(archive)
+    assert kept.read_bytes() == GOOD[:-1] and list(cache.rglob("*")) == [kept]
+
+
+def test_an_interrupted_copy_leaves_nothing_behind(monkeypatch, archive, cache):
+    def interrupt(*_):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(datasets.os, "replace", interrupt)
+    with pytest.raises(KeyboardInterrupt):
+        datasets._read_reviews(archive)
+    assert not files_in(cache)
+
+
+READ = """
+import json, os, sys, time
+from pathlib import Path
+from utils import datasets
+
+datasets.REVIEWS_PER_CLASS = 2
+written, replace = [], os.replace
+WRITING = os.O_WRONLY | os.O_RDWR | os.O_CREAT
+
+
+def slowly(*paths):
+    time.sleep(0.3)  # until the other process is as far
+    replace(*paths)
+
+
+def watch(event, args):
+    if event == "open" and args[2] & WRITING or event == "os.mkdir":
+        written.append(str(args[0]))
+    if event == "os.rename":
+        written.append(str(args[1]))
+
+
+os.replace = slowly
+sys.addaudithook(watch)
+reviews = datasets._read_reviews(Path(sys.argv[1]))
+print(json.dumps([reviews, written]))
+"""
+
+
+def reading(archive):
+    """Start a process that reads the reviews, and reports them and where it has written."""
+    command = [sys.executable, "-c", READ, str(archive)]
+    pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, "text": True}
+    return subprocess.Popen(command, cwd=datasets.ROOT, **pipes)
+
+
+def test_two_processes_may_read_at_once_and_write_into_the_cache_alone(monkeypatch, archive, cache):
+    running = [reading(archive) for _ in range(2)]
+    for process in running:
+        out, err = process.communicate(timeout=20)
+        assert process.returncode == 0, err
+        reviews, written = json.loads(out)
+        assert reviews == json.loads(json.dumps(eight()))
+        assert written and all(path.startswith(str(cache)) for path in written), written
+        assert not [path for path in written if "aclImdb" in path], "nothing is unpacked"
+    assert list(cache.rglob("*")) == [kept_for(archive, cache)]
+    assert read_without_the_archive(monkeypatch, archive) == eight()
+
+
+def test_readers_see_a_whole_copy_or_none(monkeypatch, archive, cache):
+    """While one thread writes the copy over and over, no reader meets half of it."""
+    opened, tar_open = [], datasets.tarfile.open
+    datasets._read_reviews(archive)
+    kept, stop = kept_for(archive, cache), threading.Event()
+
+    def write():
+        while not stop.is_set():
+            datasets._keep(eight(), kept)
+
+    monkeypatch.setattr(datasets.tarfile, "open", lambda *a: opened.append(a) or tar_open(*a))
+    writer = threading.Thread(target=write)
+    writer.start()
+    for _ in range(100):
+        assert datasets._read_reviews(archive) == eight()
+    stop.set()
+    writer.join()
+    assert not opened and list(cache.rglob("*")) == [kept]
+
+
+def official_archive(path, per_class):
+    """Write an archive laid out as the official one, half of its reviews without a label."""
+    folders = dict.fromkeys(("test/neg", "test/pos", "train/neg", "train/pos"), per_class)
+    with tarfile.open(path, "w:gz", compresslevel=1, format=tarfile.GNU_FORMAT) as archive:
+
+        def add(name, data=b"", kind=tarfile.REGTYPE):
+            member = tarfile.TarInfo(f"aclImdb{name}")
+            member.size, member.type, member.linkname = len(data), kind, "../README"
+            archive.addfile(member, io.BytesIO(data))
+
+        add("", kind=tarfile.DIRTYPE)
+        for name in ("imdb.vocab", "imdbEr.txt", "README", "train/labeledBow.feat"):
+            add(f"/{name}", b"9 0:9 1:1\n" * 1000)
+        for folder, count in (folders | {"train/unsup": 4 * per_class}).items():
+            split, kind = folder.split("/")
+            add(f"/{split}/urls_{kind}.txt", b"http://www.imdb.com/title/tt0064354/usercomments\n")
+            add(f"/{folder}", kind=tarfile.DIRTYPE)
+            add(f"/{folder}/._0_9.txt", b"a file of another system")
+            add(f"/{folder}/999999_9.txt", kind=tarfile.SYMTYPE)
+            for number in reversed(range(count)):
+                add(f"/{folder}/{number}_{number % 10}.txt", f"{folder} {number}<br />é".encode())
+        add("/train/unsupBow.feat", b"0 0:8 1:6\n" * 1000)
+    return path
+
+
+def test_an_archive_laid_out_as_the_official_one(monkeypatch, archive):
+    """A twentieth of it: 5,000 reviews, half of them unlabelled, and the lists beside them."""
+    monkeypatch.setattr(datasets, "REVIEWS_PER_CLASS", 625)
+    official_archive(archive, 625)
+    wanted = {
+        split: [
+            (f"{split}/{kind} {number}<br />é", LABELS[kind])
+            for kind in LABELS
+            for number in range(625)
+        ]
+        for split in ("train", "test")
+    }
+    assert datasets._read_reviews(archive) == wanted
+    assert read_without_the_archive(monkeypatch, archive) == wanted
+
+
 # --- The real data sets, where they are at hand -------------------------------------------------
 
 REAL = {name: datasets.locate(name) for name in REGISTRY}
@@ -573,6 +932,8 @@ def test_lyrics(monkeypatch):
 @real("imdb")
 def test_imdb(monkeypatch):
     reviews = load_real(monkeypatch, "imdb")
+    monkeypatch.setattr(datasets.tarfile, "open", None)
+    assert load_real(monkeypatch, "imdb") == reviews, "the copy in the cache equals the archive"
     for split in (reviews.train, reviews.test):
         assert Counter(label for _, label in split) == {0: 12_500, 1: 12_500}
     texts = {text for text, _ in reviews.train + reviews.test}

@@ -2,16 +2,20 @@
 
 import math
 import os
-import pickle
 import time
+import zipfile
+from collections import OrderedDict
 from dataclasses import dataclass, field
 from pathlib import Path
 from tempfile import TemporaryDirectory
+from types import NoneType
 
 import torch
 from torch.nn import functional as F
 
 from utils.runtime import check_positive, progress
+
+PLAIN = int, float, bool, str, NoneType  # what an extra of a checkpoint may be, besides tensors
 
 
 @dataclass
@@ -122,7 +126,10 @@ def save_checkpoint(path, model, optimizer, **extra):
     """Write the weights, the optimizer's state and extra to a file, whole or not at all.
 
     extra: numbers, strings, tensors, or lists and dicts of these, such as the step reached.
+    Raises TypeError where extra holds anything else. A file that was there stays until the new one
+    is whole.
     """
+    check_extra(extra)
     states = {"model": model.state_dict(), "optimizer": optimizer.state_dict(), "extra": extra}
     with TemporaryDirectory(dir=Path(path).parent) as folder:
         torch.save(states, Path(folder) / "checkpoint")
@@ -133,27 +140,79 @@ def load_checkpoint(path, model, optimizer):
     """Put a checkpoint's weights and state into model and optimizer; return its extra as a dict.
 
     The file is read as data and runs no code. Raises FileNotFoundError where there is none, and
-    ValueError, with model and optimizer as they were, where it is damaged or of another model.
+    ValueError, with model and optimizer as they were, where it is damaged or of another model
+    or optimizer.
     """
+    check_archive(path)
     try:
         states = torch.load(path, map_location="cpu", weights_only=True)
-    except (RuntimeError, EOFError, pickle.UnpicklingError) as error:
+    except Exception as error:  # of many kinds, by what the file holds
         raise ValueError(f"path must be a whole checkpoint, got {path}: not readable") from error
-    check_checkpoint(path, states, model)
-    optimizer.load_state_dict(states["optimizer"])  # checks before it changes anything
+    check_checkpoint(path, states, model, optimizer)
+    optimizer.load_state_dict(states["optimizer"])
     model.load_state_dict(states["model"])
     return states["extra"]
 
 
-def check_checkpoint(path, states, model):
-    """Raise ValueError unless states are those of save_checkpoint, for a model like this one."""
-    if not isinstance(states, dict) or set(states) != {"model", "optimizer", "extra"}:
+def check_extra(value):
+    """Raise TypeError unless value is made of what load_checkpoint can read back."""
+    if type(value) in (list, tuple, dict, OrderedDict):
+        for part in [*value, *value.values()] if isinstance(value, dict) else value:
+            check_extra(part)
+    elif not (isinstance(value, torch.Tensor) or type(value) in PLAIN):
+        kinds = "numbers, strings, tensors, or lists and dicts of these"
+        raise TypeError(f"extra must be made of {kinds}, got {type(value).__name__}")
+
+
+def check_archive(path):
+    """Raise ValueError unless path is an archive whose members have their checksums.
+
+    torch.load does not look at the checksums, and would read other numbers than were written.
+    """
+    with open(path, "rb") as file:
+        try:
+            damaged = zipfile.ZipFile(file).testzip()
+        except Exception as error:  # of many kinds, by where the damage is
+            raise ValueError(f"path must be a whole checkpoint, got {path}: no archive") from error
+    if damaged:
+        raise ValueError(f"path must be a whole checkpoint, got {path}: {damaged} is damaged")
+
+
+def check_checkpoint(path, states, model, optimizer):
+    """Raise ValueError unless states are a checkpoint of such a model and such an optimizer."""
+    parts = [states, *states.values()] if isinstance(states, dict) else [states]
+    names = {"model", "optimizer", "extra"}
+    if not all(isinstance(part, dict) for part in parts) or set(states) != names:
         raise ValueError(f"path must be a file of save_checkpoint, got {path}: of another kind")
-    saved = {name: tuple(weight.shape) for name, weight in states["model"].items()}
-    wanted = {name: tuple(weight.shape) for name, weight in model.state_dict().items()}
-    for name in sorted(saved.keys() | wanted.keys()):
+    saved, wanted = _shapes(states["model"]), _shapes(model.state_dict())
+    for name in sorted(saved.keys() | wanted.keys(), key=str):
         if saved.get(name) != wanted.get(name):
             expected = f"{name} of shape {wanted.get(name)}, got {saved.get(name)}"
             raise ValueError(
                 f"path must be a checkpoint of this model: {path} has to hold {expected}"
             )
+    check_optimizer(path, states["optimizer"], optimizer)
+
+
+def check_optimizer(path, states, optimizer):
+    """Raise ValueError unless states are those of an optimizer like this one."""
+    groups = optimizer.state_dict()["param_groups"]
+    numbers = [group["params"] for group in groups]
+    shapes = [p.shape for group in optimizer.param_groups for p in group["params"]]
+    try:
+        same = [group["params"] for group in states["param_groups"]] == numbers and all(
+            optimizer.defaults.keys() <= group.keys() for group in states["param_groups"]
+        )
+        for number, parts in states["state"].items():
+            for shape in _shapes(parts).values():
+                same &= torch.broadcast_shapes(shape, shapes[number]) == shapes[number]
+    except (AttributeError, LookupError, RuntimeError, TypeError):  # by what stands there instead
+        same = False
+    if not same:
+        kind = f"{type(optimizer).__name__} over {[len(group) for group in numbers]} parameters"
+        raise ValueError(f"path must be a checkpoint of this optimizer, {kind}; got {path}")
+
+
+def _shapes(states):
+    """Return {name: shape} of the tensors of a state, with () for what is no tensor."""
+    return {name: tuple(getattr(part, "shape", ())) for name, part in states.items()}
