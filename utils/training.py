@@ -167,11 +167,14 @@ def check_extra(value):
 def check_archive(path):
     """Raise ValueError unless path is an archive whose members have their checksums.
 
-    torch.load does not look at the checksums, and would read other numbers than were written.
+    torch.load does not look at the checksums, nor into a member that is marked as a folder: it
+    would read other numbers than were written.
     """
     with open(path, "rb") as file:
         try:
-            damaged = zipfile.ZipFile(file).testzip()
+            archive = zipfile.ZipFile(file)
+            folders = [member.filename for member in archive.infolist() if member.external_attr]
+            damaged = archive.testzip() or ", ".join(folders)
         except Exception as error:  # of many kinds, by where the damage is
             raise ValueError(f"path must be a whole checkpoint, got {path}: no archive") from error
     if damaged:
