@@ -1,6 +1,8 @@
 """How nbval checks the chapters: what is compared, and when a missing data set makes a cell lax."""
 
 import os
+from collections import Counter, defaultdict
+from itertools import chain
 from pathlib import Path
 
 from nbval.kernel import RunningKernel
@@ -29,12 +31,42 @@ def pytest_configure(config):
 
 
 def pytest_collection_modifyitems(config, items):
-    """Run cells of a data set that is not there without comparing them."""
+    """Run cells of a missing data set without comparing them; note how each cell is checked."""
     missing = {
         f"data-{name.replace('_', '-')}" for name in datasets.REGISTRY if not datasets.locate(name)
     }
     for item in items:
         if isinstance(item, IPyNbCell):
             item.parent.skip_compare = tuple({*item.parent.skip_compare, *NOT_COMPARED})
+            item.user_properties.append(("checked", how_checked(item.cell, missing)))
             if missing & set(item.cell.metadata.get("tags", [])):
                 item.options["check"] = False
+
+
+def how_checked(cell, missing):
+    """Return "compared", or why a cell is executed only; missing holds the tags of absent data."""
+    tags = set(cell.metadata.get("tags", []))
+    if "nbval-ignore-output" in tags:
+        return "training or time"
+    if missing & tags:
+        return "data not at hand"
+    printed = (
+        out.get("name") == "stdout" or "text/plain" in out.get("data", {}) for out in cell.outputs
+    )
+    return "compared" if any(printed) else "no text"
+
+
+def pytest_terminal_summary(terminalreporter):
+    """Print for each notebook how many cells were compared, and why the others were not."""
+    checked = defaultdict(Counter)
+    for report in chain.from_iterable(terminalreporter.stats.values()):
+        if getattr(report, "when", None) == "call":
+            notebook = report.nodeid.partition("::")[0]
+            checked[notebook].update(dict(report.user_properties).get("checked", "").splitlines())
+    rows = {notebook: counts for notebook, counts in sorted(checked.items()) if counts}
+    if rows:
+        terminalreporter.section("cells compared with their stored outputs, or executed only")
+    for notebook, counts in rows.items():
+        compared = counts.pop("compared", 0)
+        others = ", ".join(f"{why} {count}" for why, count in sorted(counts.items())) or "none"
+        terminalreporter.line(f"{notebook}: {compared} compared; executed only: {others}")
