@@ -2,7 +2,6 @@
 
 import ast
 import json
-import random
 from itertools import islice
 from pathlib import Path
 from types import SimpleNamespace
@@ -19,7 +18,7 @@ from utils.models import LanguageModel
 from utils.text import normalize
 
 CHAPTER = Path(__file__).parents[1] / "chapters" / "10_verne.ipynb"
-WANTED = ["cut_frame", "Windows", "endless", "in_one_call", "character_by_character", "median"]
+WANTED = ["cut_frame", "Windows", "endless", "in_one_call", "character_by_character"]
 WANTED += ["words_of", "real_share", "longest_copied"]
 BOOK = "title\n*** START ***\nI.\nWe fall.\n*** END ***\nlicence"
 
@@ -129,9 +128,3 @@ def test_the_longest_copied_piece_against_all_pieces(chapter, written, source):
     longest = max(len(piece) for piece in pieces if piece in source)
     found = chapter.longest_copied(written, source)
     assert len(found) == longest and found in source and found in written
-
-
-def test_the_median_is_the_middle_one(chapter):
-    values = list(range(9))
-    random.Random(0).shuffle(values)
-    assert chapter.median(values) == 4
