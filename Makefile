@@ -5,7 +5,7 @@ READY := .venv/.ready
 # Kernels take their figures' backend from the course, not from the caller's shell.
 unexport MPLBACKEND
 
-.PHONY: book test record serve clean
+.PHONY: book test record bench linkcheck serve clean
 
 book:
 	@set -e; t0=$$(date +%s); $(MAKE) --no-print-directory $(READY); \
@@ -17,7 +17,7 @@ book:
 test:
 	@set -e; t0=$$(date +%s); $(MAKE) --no-print-directory $(READY); \
 	t1=$$(date +%s); $(BIN)/ruff check .; $(BIN)/ruff format --check .; \
-	t2=$$(date +%s); $(BIN)/python -m pytest -n auto --maxprocesses 8 --dist loadfile --nbval; \
+	t2=$$(date +%s); $(BIN)/python -m pytest -n auto --maxprocesses 8 --dist loadgroup --nbval; \
 	t3=$$(date +%s); \
 	echo "set-up $$((t1 - t0)) s, lint $$((t2 - t1)) s, tests $$((t3 - t2)) s"; \
 	echo "All tests passed; the report is above."
@@ -26,6 +26,13 @@ record: $(READY)
 	COURSE_PROFILE=full COURSE_REQUIRE_DATA=1 $(BIN)/jupyter nbconvert --to notebook --inplace \
 	  --execute --ExecutePreprocessor.coalesce_streams=True \
 	  --ExecutePreprocessor.record_timing=False chapters/*.ipynb
+
+bench: $(READY)
+	$(BIN)/python benchmarks/ratios.py
+
+# Asks every address that the book names, so it needs the network and is no part of the tests.
+linkcheck: $(READY)
+	$(BIN)/jupyter-book build . --builder linkcheck
 
 serve: $(READY)
 	$(BIN)/python -m http.server --bind 127.0.0.1 --directory _build/html 8000

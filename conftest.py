@@ -1,16 +1,21 @@
 """How nbval checks the chapters: what is compared, and when a missing data set makes a cell lax."""
 
 import os
+import sys
 from collections import Counter, defaultdict
 from itertools import chain
 from pathlib import Path
 
+import pytest
 from nbval.kernel import RunningKernel
 from nbval.plugin import IPyNbCell
 
 from utils import datasets
 
 ROOT = Path(__file__).parent
+sys.path.insert(0, str(ROOT / "_ext"))
+from checked_cells import how_checked  # noqa: E402
+
 # nbval compares stdout and text/plain. Left out, besides its own list (png, jpeg, widgets):
 NOT_COMPARED = ("stderr", "text/html", "text/latex", "text/markdown", "image/svg+xml")
 
@@ -31,29 +36,18 @@ def pytest_configure(config):
 
 
 def pytest_collection_modifyitems(config, items):
-    """Run cells of a missing data set without comparing them; note how each cell is checked."""
+    """Keep files together; run cells of a missing data set without comparing; note how."""
     missing = {
         f"data-{name.replace('_', '-')}" for name in datasets.REGISTRY if not datasets.locate(name)
     }
     for item in items:
+        if not item.get_closest_marker("xdist_group"):
+            item.add_marker(pytest.mark.xdist_group(item.path.name))  # a file stays together
         if isinstance(item, IPyNbCell):
             item.parent.skip_compare = tuple({*item.parent.skip_compare, *NOT_COMPARED})
             item.user_properties.append(("checked", how_checked(item.cell, missing)))
             if missing & set(item.cell.metadata.get("tags", [])):
                 item.options["check"] = False
-
-
-def how_checked(cell, missing):
-    """Return "compared", or why a cell is executed only; missing holds the tags of absent data."""
-    tags = set(cell.metadata.get("tags", []))
-    if "nbval-ignore-output" in tags:
-        return "training or time"
-    if missing & tags:
-        return "data not at hand"
-    printed = (
-        out.get("name") == "stdout" or "text/plain" in out.get("data", {}) for out in cell.outputs
-    )
-    return "compared" if any(printed) else "no text"
 
 
 def pytest_terminal_summary(terminalreporter):

@@ -9,7 +9,6 @@ from pathlib import Path
 
 from docutils import nodes
 from myst_nb.ext.glue.utils import PendingGlueReference
-from myst_nb.sphinx_ import NbMetadataCollector
 from sphinx import addnodes
 
 MATHJAX = [  # 3 MB of 24: TeX in, HTML out, and the explorer that screen readers use
@@ -96,17 +95,6 @@ def root_glue(app, doctree):
             node["refdoc"] = posixpath.relpath(node["refdoc"], folder)
 
 
-def word_status(app, doctree, docname):
-    """Write the table of executed notebooks in words: titles and results, for names and emoji."""
-    if not NbMetadataCollector.get_doc_data(app.env)[docname].get("has_exec_table"):
-        return
-    words = {"✅": "passed", "❌": "failed"}
-    words |= {name: title.astext() for name, title in app.env.titles.items()}
-    for table in doctree.findall(nodes.table):
-        for text in list(table.findall(nodes.Text)):
-            text.parent.replace(text, nodes.Text(words.get(text, text)))
-
-
 def plain_docstring(app, what, name, obj, options, lines):
     """Keep reStructuredText from reading markup into docstrings, which are plain prose.
 
@@ -145,7 +133,6 @@ def setup(app):
     app.connect("config-inited", set_repository)
     app.connect("doctree-read", note_samples)
     app.connect("doctree-read", root_glue)
-    app.connect("doctree-resolved", word_status)
     app.connect("autodoc-process-docstring", plain_docstring)
     app.connect("build-finished", copy_mathjax)
     return {"version": "1", "parallel_read_safe": True, "parallel_write_safe": True}

@@ -1,13 +1,12 @@
 """Time the course's own choices against the usual ones: ratios of speeds, measured in one run.
 
-    python benchmarks/ratios.py            prints each ratio: smallest, median, largest
-    python benchmarks/ratios.py --store    also writes benchmarks/last.json, for the status page
+    python benchmarks/ratios.py
 
-Every pair takes turns on the same minibatches, and the ratio is taken within a turn, so that a
-slow moment of the machine hits both.
+prints of each ratio the smallest, the median and the largest, and writes them to last.json, from
+where the status page takes them. Every pair takes turns on the same minibatches, and the ratio is
+taken within a turn, so that a slow moment of the machine hits both.
 """
 
-import argparse
 import json
 import platform
 import statistics
@@ -131,19 +130,15 @@ def hardware():
 
 
 def main():
-    """Measure, print, and store where that is asked for."""
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--store", action="store_true", help=f"write {LAST.name}")
-    options = parser.parse_args()
+    """Measure, print and store the ratio of every pair."""
     rows = {name: ratios(make, num_turns) for name, (make, num_turns) in PAIRS.items()}
     found = {name: [row[0], statistics.median(row), row[-1]] for name, row in rows.items()}
     print(", ".join(f"{name} {value}" for name, value in hardware().items()))
     for name, (low, middle, high) in found.items():
         print(f"{name:45} {low:5.2f} – {middle:5.2f} – {high:5.2f}")
-    if options.store:
-        day = datetime.now(UTC).date().isoformat()
-        stored = {"date": day, "hardware": hardware(), "ratios": found}
-        LAST.write_text(json.dumps(stored, indent=2) + "\n", encoding="utf8")
+    day = datetime.now(UTC).date().isoformat()
+    stored = {"date": day, "hardware": hardware(), "ratios": found}
+    LAST.write_text(json.dumps(stored, indent=2) + "\n", encoding="utf8")
 
 
 if __name__ == "__main__":

@@ -17,6 +17,7 @@ ROOT = Path(__file__).parents[1]
 sys.path.insert(0, str(ROOT / "_ext"))
 import draw  # noqa: E402
 import notebook_cache  # noqa: E402
+import status_page  # noqa: E402
 
 SETTINGS = ("_config.yml", "_toc.yml", "index.md", "references.bib", "requirements.txt")
 FOLDERS = ("_ext", "_static", "_templates", "pages", "utils")
@@ -194,6 +195,21 @@ def test_status_page_lists_every_chapter(builds):
     book, _ = builds
     status = (book.html / "pages/status.html").read_text("utf-8")
     assert status.count(">passed<") == len(CHAPTERS)
+
+
+def test_status_page_counts_cells_and_has_no_benchmark_yet(builds):
+    book, _ = builds
+    text = re.sub("<[^>]*>", " ", (book.html / "pages/status.html").read_text("utf-8"))
+    assert f"{CHAPTERS[0]} 0 0 0 2" in " ".join(text.split())  # two cells, no outputs stored
+    assert "No run is stored" in text
+
+
+def test_stored_benchmark_becomes_a_table(tmp_path):
+    stored = {"date": "2026-01-02", "hardware": {"device": "chip"}, "ratios": {"a": [1, 2, 3]}}
+    (tmp_path / "last.json").write_text(json.dumps(stored))
+    rows = status_page.benchmark_table(tmp_path / "last.json").splitlines()
+    assert rows[2] == "| a | 1.00 | 2.00 | 3.00 |"
+    assert rows[-1] == "Measured on 2026-01-02: device chip."
 
 
 def test_no_launch_buttons_without_a_repository(builds):

@@ -1,0 +1,19 @@
+"""How the tests check a code cell's output: compared with the stored one, or executed only."""
+
+
+def how_checked(cell, missing):
+    """Return "compared", or why a cell is executed only; missing holds the tags of absent data."""
+    tags = set(cell.metadata.get("tags", []))
+    if "nbval-ignore-output" in tags:
+        return "training or time"
+    printed = (
+        out.get("name") == "stdout" or "text/plain" in out.get("data", {}) for out in cell.outputs
+    )
+    if not any(printed):
+        return "no text"
+    return "data not at hand" if missing & tags else "compared"
+
+
+def data_tags(cell):
+    """Return the tags of a cell that name a data set."""
+    return {tag for tag in cell.metadata.get("tags", []) if tag.startswith("data-")}
