@@ -1,5 +1,6 @@
 """nbval really compares: an altered output of each compared kind makes pytest fail."""
 
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -37,6 +38,7 @@ def run(folder, outputs, found=None, **kwargs):
     found is where every data set is said to be, None for nowhere.
     """
     nbformat.write(notebook(outputs, **kwargs), folder / "cells.ipynb")
+    shutil.copy(ROOT / "_ext" / "checked_cells.py", folder)
     conftest = (ROOT / "conftest.py").read_text(encoding="utf8")
     (folder / "conftest.py").write_text(f"{conftest}\ndatasets.locate = lambda name: {found!r}\n")
     (folder / "pytest.ini").write_text("[pytest]\n")
