@@ -26,6 +26,8 @@ def pytest_configure(config):
         filter(None, [str(ROOT), os.environ.get("PYTHONPATH")])
     )
     os.environ.setdefault("OMP_NUM_THREADS", "1")  # one core for each of pytest's workers
+    os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")  # or threads that wait take the cores
+    os.environ["PYTHONHASHSEED"] = "0"  # test_reproducibility.py has another
 
     def execute(self, cell_input, allow_stdin=None):
         return self.kc.execute(
@@ -35,6 +37,7 @@ def pytest_configure(config):
     RunningKernel.execute_cell_input = execute
 
 
+@pytest.hookimpl(tryfirst=True)  # xdist writes the groups into the names of the tests after this
 def pytest_collection_modifyitems(config, items):
     """Keep files together; run cells of a missing data set without comparing; note how."""
     missing = {

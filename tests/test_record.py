@@ -1,0 +1,48 @@
+"""`make record`: outputs are stored, one clean line of each progress bar; a failure stores none."""
+
+import re
+import sys
+from pathlib import Path
+
+import nbformat
+import pytest
+from nbclient.exceptions import CellExecutionError
+from nbformat.v4 import new_code_cell, new_notebook
+
+ROOT = Path(__file__).parents[1]
+sys.path.insert(0, str(ROOT / "_ext"))
+import record  # noqa: E402
+
+KERNEL = {"name": "python3", "display_name": "Python 3", "language": "python"}
+BAR = (
+    "from utils.runtime import progress\nfor _ in progress(range(3), 'passes'):\n    pass\nprint(6)"
+)
+
+
+@pytest.fixture
+def path(tmp_path):
+    """Return the path of a notebook with a progress bar and without outputs."""
+    cells = [new_code_cell(BAR), new_code_cell("1 + 1")]
+    notebook = new_notebook(cells=cells, metadata={"kernelspec": KERNEL})
+    nbformat.write(notebook, tmp_path / "one.ipynb")
+    return tmp_path / "one.ipynb"
+
+
+def test_outputs_are_stored_without_the_bars_earlier_states(path):
+    assert record.record(path) > 0
+    bar, value = nbformat.read(path, as_version=4).cells
+    assert [cell.execution_count for cell in (bar, value)] == [1, 2]
+    (output,) = bar.outputs
+    assert re.fullmatch(r"passes: 3/3 in \d\d:\d\d\n6\n", output.text), output.text
+    assert value.outputs[0].data["text/plain"] == "2"
+    assert "execution" not in bar.metadata
+
+
+def test_a_failure_leaves_the_file_as_it_was(path):
+    notebook = nbformat.read(path, as_version=4)
+    notebook.cells[1].source = "1 / 0"
+    nbformat.write(notebook, path)
+    before = path.read_bytes()
+    with pytest.raises(CellExecutionError, match="ZeroDivisionError"):
+        record.record(path)
+    assert path.read_bytes() == before
