@@ -18,6 +18,9 @@ book:
 	echo "set-up $$((t1 - t0)) s, book $$((t2 - t1)) s (each chapter's share is on the status page)"; \
 	echo "The book is in _build/html/index.html (make serve shows it)."
 
+zip: book
+	$(BIN)/python _ext/pack.py
+
 # The tests look at the built site, too.
 test: book
 	@set -e; $(BIN)/ruff check .; $(BIN)/ruff format --check .; \

@@ -2,47 +2,60 @@
 
 import os
 import sys
+import time
 from collections import Counter, defaultdict
 from itertools import chain
 from pathlib import Path
+from queue import Empty
 
 import pytest
 from nbval.kernel import RunningKernel
 from nbval.plugin import IPyNbCell
 
-from utils import datasets
-
 ROOT = Path(__file__).parent
 sys.path.insert(0, str(ROOT / "_ext"))
-from checked_cells import how_checked  # noqa: E402
+from checked_cells import how_checked, missing_tags  # noqa: E402
 
 # nbval compares stdout and text/plain. Left out, besides its own list (png, jpeg, widgets):
 NOT_COMPARED = ("stderr", "text/html", "text/latex", "text/markdown", "image/svg+xml")
 
 
 def pytest_configure(config):
-    """Give every kernel the same surroundings, and nbval the history that a trailing ; needs."""
+    """Give every kernel the same surroundings; mend how nbval talks to it."""
     os.environ["PYTHONPATH"] = os.pathsep.join(
         filter(None, [str(ROOT), os.environ.get("PYTHONPATH")])
     )
-    os.environ.setdefault("OMP_NUM_THREADS", "1")  # one core for each of pytest's workers
+    os.environ["OMP_NUM_THREADS"] = "1"  # one core for each of pytest's workers
     os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")  # or threads that wait take the cores
-    os.environ["PYTHONHASHSEED"] = "0"  # test_reproducibility.py has another
+    os.environ["PYTHONHASHSEED"] = "0"  # test_reproducibility.py has another, and two threads
+    RunningKernel.execute_cell_input = execute_cell_input
+    RunningKernel.get_message = get_message
 
-    def execute(self, cell_input, allow_stdin=None):
-        return self.kc.execute(
-            cell_input, store_history=True, allow_stdin=allow_stdin, stop_on_error=False
-        )
 
-    RunningKernel.execute_cell_input = execute
+def execute_cell_input(self, cell_input, allow_stdin=None):
+    """Stand in for nbval's method, with the history that a trailing ; needs."""
+    return self.kc.execute(
+        cell_input, store_history=True, allow_stdin=allow_stdin, stop_on_error=False
+    )
+
+
+def get_message(self, stream, timeout, ask=RunningKernel.get_message):
+    """Stand in for nbval's method, which waits 2,000 s for the answer of a kernel that died."""
+    end = time.monotonic() + timeout
+    while True:
+        try:
+            return ask(self, stream, timeout=min(1, timeout))
+        except Empty:
+            if not self.is_alive():
+                raise RuntimeError("the kernel died in this cell") from None
+            if time.monotonic() >= end:
+                raise
 
 
 @pytest.hookimpl(tryfirst=True)  # xdist writes the groups into the names of the tests after this
 def pytest_collection_modifyitems(config, items):
     """Keep files together; run cells of a missing data set without comparing; note how."""
-    missing = {
-        f"data-{name.replace('_', '-')}" for name in datasets.REGISTRY if not datasets.locate(name)
-    }
+    missing = missing_tags()
     for item in items:
         if not item.get_closest_marker("xdist_group"):
             item.add_marker(pytest.mark.xdist_group(item.path.name))  # a file stays together

@@ -14,6 +14,15 @@ def how_checked(cell, missing):
     return "data not at hand" if missing & tags else "compared"
 
 
+def missing_tags():
+    """Return the tags of the data sets that are not at hand."""
+    from utils import datasets  # here, since Sphinx finds this project's utils only later
+
+    return {
+        f"data-{name.replace('_', '-')}" for name in datasets.REGISTRY if not datasets.locate(name)
+    }
+
+
 def data_tags(cell):
     """Return the tags of a cell that name a data set."""
     return {tag for tag in cell.metadata.get("tags", []) if tag.startswith("data-")}

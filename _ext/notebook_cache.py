@@ -5,14 +5,17 @@ import os
 import platform
 import shutil
 import sys
+import time
+import traceback
 from concurrent.futures import ThreadPoolExecutor, as_completed
 from pathlib import Path
 
 import nbformat
 from jupyter_cache import get_cache
 from jupyter_cache.base import CacheBundleIn
-from jupyter_cache.executors.utils import single_nb_execution
+from jupyter_cache.executors.utils import ExecutionResult, single_nb_execution
 from myst_nb.core.execute import cache as myst_nb_cache
+from nbclient.exceptions import DeadKernelError
 
 CORES = os.cpu_count() or 1
 WORKERS = min(4, CORES)
@@ -91,14 +94,20 @@ def execute_ahead(app, env, docnames):
 
 def execute(notebook, folder, timeout):
     """Execute a notebook in place; of a progress bar, only the last state stays."""
-    return single_nb_execution(
-        notebook,
-        cwd=folder,
-        timeout=timeout,
-        allow_errors=False,
-        coalesce_streams=True,
-        extra_arguments=["--log-level=ERROR"],  # no word on how the kernel's messages travel
-    )
+    begin, sources = time.monotonic(), []
+    try:
+        return single_nb_execution(
+            notebook,
+            cwd=folder,
+            timeout=timeout,
+            allow_errors=False,
+            coalesce_streams=True,
+            extra_arguments=["--log-level=ERROR"],  # no word on how the kernel's messages travel
+            on_cell_execute=lambda cell, cell_index: sources.append(cell.source),
+        )
+    except DeadKernelError as error:  # the end of this notebook, not of the others
+        words = f"{traceback.format_exc()}\nIt died in this cell:\n{sources[-1]}\n"
+        return ExecutionResult(notebook, folder, time.monotonic() - begin, error, words)
 
 
 def in_cache(cache, notebook):
@@ -140,7 +149,7 @@ def follow_downloads(app, exception):
     """Rename the cache when all that changed during the build is that data was downloaded.
 
     Otherwise the next build, which finds the data, would execute every notebook again. Where a
-    sample stood in for any of it, it has to.
+    sample had stood in for any of that data, it has to.
     """
     if exception:
         return
@@ -148,9 +157,18 @@ def follow_downloads(app, exception):
     new = cache_folder(app, paths)
     same_code = new.name.split("-")[0] == old.name.split("-")[0]
     only_added = all(path in (None, paths[name]) for name, path in app.data_paths.items())
-    sampled = any("SampleWarning" in nb.read_text("utf-8") for nb in old.rglob("*.ipynb"))
-    if same_code and only_added and not sampled and old.exists() and not new.exists():
+    late = [name for name, path in paths.items() if path != app.data_paths[name]]
+    if same_code and only_added and not sampled(old, late) and old.exists() and not new.exists():
         old.rename(new)
+
+
+def sampled(folder, names):
+    """Return whether a sample stood in for one of these data sets in a notebook of this cache."""
+    from utils import datasets
+
+    said = [f"{datasets.REGISTRY[name].title} is not at hand" for name in names]
+    outputs = [path.read_text("utf-8") for path in folder.rglob("*.ipynb")]
+    return any(words in output for words in said for output in outputs)
 
 
 def remember_warnings(app, exception):

@@ -6,6 +6,7 @@ import hashlib
 import io
 import json
 import os
+import shutil
 import subprocess
 import sys
 import tarfile
@@ -277,6 +278,26 @@ def test_a_full_disk_leaves_nothing_behind(serve, server, cache, monkeypatch):
     assert server.requests == {"good": 1} and not files_in(cache)
 
 
+@pytest.fixture
+def small_disk(tmp_path):
+    """Return a folder on a disk of its own with room for 8 kB."""
+    folder = tmp_path / "small"
+    folder.mkdir()
+    options = ["-t", "tmpfs", "-o", "size=8k", "tmpfs", str(folder)]
+    if not shutil.which("mount") or subprocess.run(["mount", *options], check=False).returncode:
+        pytest.skip("only root can mount a small disk (a stand-in is tested in any case)")
+    yield folder
+    subprocess.run(["umount", str(folder)], check=True)
+
+
+def test_a_real_full_disk_leaves_nothing_behind(serve, server, small_disk, monkeypatch):
+    serve("good", "moved")
+    monkeypatch.setenv("COURSE_CACHE", str(small_disk))
+    message = load_sample()[1]
+    assert "No space left" in message and "make room there, or set COURSE_CACHE" in message
+    assert server.requests == {"good": 1} and not list(small_disk.iterdir())
+
+
 def test_an_interrupted_download_leaves_nothing_behind(serve, cache, monkeypatch):
     serve("good")
 
@@ -467,9 +488,9 @@ def test_a_zipped_text_is_read_as_it_is(tmp_path):
     assert datasets._read_zip(tmp_path / "text.zip") == "春\n夏"
 
 
-def review_archive(path, names, text="fine"):
+def review_archive(path, names, text="fine", mode="w:gz"):
     """Write a tar archive with a small review, ending in its own name, at each of the names."""
-    with tarfile.open(path, "w:gz") as archive:
+    with tarfile.open(path, mode) as archive:
         for name in names:
             data = f"{text} {name}".encode()
             member = tarfile.TarInfo(name)
@@ -502,6 +523,32 @@ def test_reviews_out_of_balance_are_an_error(monkeypatch, tmp_path, missing):
     names = [name for name in review_names() if name != missing]
     with pytest.raises(DataError, match=f"{missing.split('/')[1]} in .* 2 reviews of each class"):
         datasets._read_reviews(review_archive(tmp_path / "tiny.tar.gz", names))
+
+
+def hostile_members(secret):
+    """Return members that try to get out of the archive's folder, or another file into it."""
+    names = [f"aclImdb/train/pos/{i}_9.txt" for i in range(100, 104)]
+    members = [tarfile.TarInfo(name) for name in ("../evil.txt", f"{secret.parent}/evil.txt")]
+    members += [tarfile.TarInfo(f"aclImdb/train/pos/../../../evil/{names[0]}")]
+    kinds = tarfile.SYMTYPE, tarfile.LNKTYPE, tarfile.CHRTYPE, tarfile.DIRTYPE
+    for name, kind in zip(names, kinds, strict=True):
+        members.append(member := tarfile.TarInfo(name))
+        member.type, member.linkname = kind, str(secret)
+    return members
+
+
+def test_a_hostile_archive_writes_nothing_and_reads_no_other_file(monkeypatch, tmp_path, cache):
+    monkeypatch.setattr(datasets, "REVIEWS_PER_CLASS", 2)
+    (secret := tmp_path / "secret.txt").write_text("secret")
+    path = review_archive(tmp_path / "tiny.tar", review_names(), mode="w")
+    clean = datasets._read_archive(path)
+    with tarfile.open(path, "a") as archive:
+        for member in hostile_members(secret):
+            archive.addfile(member)
+    before = sorted(tmp_path.rglob("*"))
+    assert datasets._read_reviews(path) == clean and "secret" not in str(clean)
+    assert sorted(set(tmp_path.rglob("*")) - set(before)) == [cache, *cache.iterdir()]
+    assert not (tmp_path.parent / "evil.txt").exists()
 
 
 def test_a_huge_member_is_not_unpacked(tmp_path):

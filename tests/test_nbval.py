@@ -1,76 +1,133 @@
-"""nbval really compares: an altered output of each compared kind makes pytest fail."""
+"""nbval really checks: a changed output fails, and so does a broken cell; the report counts."""
 
-import shutil
+import itertools
+import os
+import re
 import subprocess
 import sys
 from pathlib import Path
 
 import nbformat
+from broken import BROKEN
 from nbformat.v4 import new_code_cell, new_notebook, new_output
 
-ROOT = Path(__file__).parent.parent
+ROOT = Path(__file__).parents[1]
+sys.path.insert(0, str(ROOT / "_ext"))
+from checked_cells import data_tags, how_checked  # noqa: E402
+
+CHAPTER = ROOT / "chapters/01_sequence_models.ipynb"  # it needs no data set
 KERNEL = {"name": "python3", "display_name": "Python 3", "language": "python"}
-CELLS = {  # source: what it prints, or the value it ends with
-    "import torch\nprint(tuple(torch.zeros(2, 28).shape))": "(2, 28)\n",
-    "print(f'{sum(range(60)):,} tokens')": "1,770 tokens\n",
-    "print(f'{torch.arange(4.0).std():.2f}')": "1.29\n",
-    "' '.join(['the', 'time', 'traveller'])": "'the time traveller'",
+REPORT = "cells compared with their stored outputs, or executed only"
+KINDS = {  # what a stored output says: how to find it, its group being the character to change
+    "shape": r"\(\d*(\d),[ \d,]*\)",
+    "count": r": [\d,]+ = [\d,]*(\d)$",
+    "float": r"\d\.\d*(\d)",
+    "sentence": r"[a-z]+ [a-z]+ [a-z]+ [a-z]*([a-z])",
 }
+KNOWN = [  # source, what is stored, tags; the last cell of the chapter's report is not compared
+    ("value = 6 * 7", "", []),
+    ("print(value)", "42\n", []),
+    ("import os\nprint(*map(os.environ.get, ['OMP_NUM_THREADS', 'PYTHONHASHSEED']))", "1 0\n", []),
+    ("print(value)", "about 40\n", ["nbval-ignore-output"]),
+    ("print(value)", "41\n", ["data-time-machine"]),
+]
 
 
-def notebook(outputs, tags=()):
-    """Return a notebook of CELLS that stores the outputs given."""
-    cells = []
-    for number, (source, output) in enumerate(zip(CELLS, outputs, strict=True), start=1):
-        if source.startswith("'"):
-            stored = new_output("execute_result", {"text/plain": output}, execution_count=number)
-        else:
-            stored = new_output("stream", name="stdout", text=output)
-        cell = new_code_cell(source, outputs=[stored], execution_count=number)
-        cell.metadata.tags = list(tags)
-        cells.append(cell)
-    return new_notebook(cells=cells, metadata={"kernelspec": KERNEL})
+def run(folder, *options):
+    """Run nbval with the project's conftest, and no data set at hand, over a folder."""
+    hidden = "COURSE_", "PYTEST_", "OMP_"
+    env = {name: value for name, value in os.environ.items() if not name.startswith(hidden)}
+    env |= {"PYTHONPATH": str(ROOT), "PYTHONHASHSEED": "random"}
+    env["COURSE_CACHE"] = str(folder / "no-data")
+    command = [sys.executable, "-m", "pytest", "--nbval", "-p", "conftest", "-rfp", *options, "."]
+    return subprocess.run(command, cwd=folder, env=env, capture_output=True, text=True, check=False)
 
 
-def run(folder, outputs, found=None, **kwargs):
-    """Run nbval with the project's conftest over one notebook; return pytest's result.
-
-    found is where every data set is said to be, None for nowhere.
-    """
-    nbformat.write(notebook(outputs, **kwargs), folder / "cells.ipynb")
-    shutil.copy(ROOT / "_ext" / "checked_cells.py", folder)
-    conftest = (ROOT / "conftest.py").read_text(encoding="utf8")
-    (folder / "conftest.py").write_text(f"{conftest}\ndatasets.locate = lambda name: {found!r}\n")
-    (folder / "pytest.ini").write_text("[pytest]\n")
-    return subprocess.run(
-        [sys.executable, "-m", "pytest", "--nbval", "-p", "no:cacheprovider", "cells.ipynb"],
-        cwd=folder,
-        capture_output=True,
-        text=True,
-        check=False,
-    )
+def outcomes(result):
+    """Return {"PASSED" or "FAILED": the notebooks and numbers of the cells}."""
+    lines = re.findall(r"^([A-Z]+) (\w+)\.ipynb::Cell (\d+)", result.stdout, re.MULTILINE)
+    found = {"PASSED": set(), "FAILED": set()}
+    for outcome, notebook, number in lines:
+        found[outcome].add((notebook, int(number)))
+    return found
 
 
-def test_true_outputs_pass(tmp_path):
-    result = run(tmp_path, CELLS.values())
-    assert result.returncode == 0 and "4 passed" in result.stdout, result.stdout
+def write(path, cells):
+    """Write a notebook of cells given as (source, printed output, tags)."""
+    notebook = new_notebook(metadata={"kernelspec": KERNEL})
+    for number, (source, text, tags) in enumerate(cells, start=1):
+        outputs = [new_output("stream", name="stdout", text=text)] if text else []
+        cell = new_code_cell(source, outputs=outputs, execution_count=number)
+        cell.metadata.tags = tags
+        notebook.cells.append(cell)
+    nbformat.write(notebook, path)
 
 
-def test_changed_outputs_fail(tmp_path):
-    """A digit of a shape, of a count, of a float, and a word."""
-    changes = [("28", "27"), ("1,770", "1,771"), ("1.29", "1.28"), ("time", "tide")]
-    outputs = [text.replace(*change) for text, change in zip(CELLS.values(), changes, strict=True)]
-    result = run(tmp_path, outputs)
-    assert result.returncode == 1 and "4 failed" in result.stdout, result.stdout
+def untrained(path):
+    """Return a chapter's code cells up to the first that trains, which take seconds."""
+    code = (cell for cell in nbformat.read(path, as_version=4).cells if cell.cell_type == "code")
+    return list(itertools.takewhile(lambda c: how_checked(c, set()) != "training or time", code))
 
 
-def test_cells_of_a_missing_data_set_run_without_comparison(tmp_path):
-    wrong = ["(0, 0)\n", "0 tokens\n", "0.00\n", "'nothing'"]
-    result = run(tmp_path, wrong, tags=["data-time-machine"])
-    assert result.returncode == 0 and "4 passed" in result.stdout, result.stdout
+def change(cell, pattern):
+    """Change one character of what a cell printed; return whether there was one to change."""
+    if how_checked(cell, data_tags(cell)) != "compared":
+        return False
+    for output in cell.outputs:
+        if found := re.search(pattern, output.get("text", ""), re.MULTILINE):
+            place = found.start(1)
+            other = chr(ord(output.text[place]) ^ 1)  # makes another digit of a digit
+            output.text = output.text[:place] + other + output.text[place + 1 :]
+            return True
+    return False
+
+
+def test_a_changed_character_of_each_kind_fails_its_cell_alone(tmp_path):
+    cells = untrained(CHAPTER)
+    changed = set()
+    for pattern in KINDS.values():
+        rest = (number for number in range(len(cells)) if number not in changed)
+        changed.add(next(number for number in rest if change(cells[number], pattern)))
+    notebook = new_notebook(cells=cells, metadata={"kernelspec": KERNEL})
+    nbformat.write(notebook, tmp_path / "chapter.ipynb")
+    result = run(tmp_path)
+    assert outcomes(result) == {
+        "FAILED": {("chapter", number) for number in changed},
+        "PASSED": {("chapter", number) for number in range(len(cells)) if number not in changed},
+    }, result.stdout
+    assert result.stdout.count("Cell outputs differ") == len(KINDS)
+
+
+def test_report_counts_the_cells_of_each_notebook_also_in_parallel(tmp_path):
+    """A cell that came to another worker than the first one would not know its value."""
+    for name in ("one", "two"):
+        write(tmp_path / f"{name}.ipynb", KNOWN)
+    result = run(tmp_path, "-n", "2", "--dist", "loadgroup")
+    assert result.returncode == 0, result.stdout
+    report = result.stdout.partition(REPORT)[2]
+    for name in ("one", "two"):
+        counts = "2 compared; executed only: data not at hand 1, no text 1, training or time 1\n"
+        assert f"\n{name}.ipynb: {counts}" in report, result.stdout
 
 
 def test_cells_of_a_data_set_that_is_there_are_compared(tmp_path):
-    wrong = ["(0, 0)\n", "0 tokens\n", "0.00\n", "'nothing'"]
-    result = run(tmp_path, wrong, found="here", tags=["data-time-machine"])
-    assert result.returncode == 1 and "4 failed" in result.stdout, result.stdout
+    write(tmp_path / "one.ipynb", KNOWN)
+    plugin = "from utils import datasets\ndatasets.locate = lambda name: 'here'\n"
+    (tmp_path / "data_is_here.py").write_text(plugin)
+    result = run(tmp_path, "-p", "data_is_here")
+    assert outcomes(result)["FAILED"] == {("one", 4)}, result.stdout
+    counts = "3 compared; executed only: no text 1, training or time 1\n"
+    assert f"\none.ipynb: {counts}" in result.stdout.partition(REPORT)[2], result.stdout
+
+
+def test_broken_cells_fail(tmp_path):
+    for name, (source, _) in BROKEN.items():
+        write(tmp_path / f"{name}.ipynb", [("print(1)", "1\n", []), (source, "", [])])
+    result = run(tmp_path)
+    assert outcomes(result) == {
+        "PASSED": {(name, 0) for name in BROKEN},
+        "FAILED": {(name, 1) for name in BROKEN},
+    }, result.stdout
+    output = re.sub(r"\x1b\[[\d;]*m", "", result.stdout)  # colours
+    for _, words in BROKEN.values():
+        assert words in output

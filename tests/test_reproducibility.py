@@ -1,31 +1,37 @@
-"""Every chapter once more, in other surroundings than nbval's: the compared outputs are the same.
+"""Every chapter again and again: the compared outputs are the same in any surroundings.
 
-nbval executes the chapters with the data at hand, one thread, and the hashes of Python's own
-choice. Here a fresh kernel has no data but the samples, two threads, and hashes from a fixed seed.
+Three fresh kernels are compared with the outputs that a chapter stores. nbval's has the data at
+hand, one thread, and one seed of Python's hashes. The one started here has no data but the
+samples, two threads, and another seed. The book's had the data at hand, its own number of threads,
+and hashes that nobody chose; what it gave is looked up where the site's pages come from.
 """
 
 import copy
 import sys
 from pathlib import Path
+from types import SimpleNamespace
 
 import nbformat
 import pytest
+from jupyter_cache import get_cache
 from nbclient import NotebookClient
 
 ROOT = Path(__file__).parents[1]
 CHAPTERS = sorted((ROOT / "chapters").glob("*.ipynb"))
 sys.path.insert(0, str(ROOT / "_ext"))
-from checked_cells import data_tags, how_checked  # noqa: E402
+from checked_cells import data_tags, how_checked, missing_tags  # noqa: E402
+from notebook_cache import cache_folder, data_paths, in_cache  # noqa: E402
 
 ONE_A_WORKER = [
     pytest.param(path, id=path.stem, marks=pytest.mark.xdist_group(path.stem)) for path in CHAPTERS
 ]
 NO_SERVER = "http://127.0.0.1:9"  # nothing listens there
+BOOK_FIRST = "the book was not built from these files, settings and data: make book comes first"
 
 
 @pytest.fixture
 def other_surroundings(monkeypatch, tmp_path):
-    """Let kernels find no data, and have two threads and a fixed seed of hashes."""
+    """Let kernels find no data, and have two threads and another seed of hashes than nbval's."""
     for name in ("COURSE_DATA", "COURSE_REQUIRE_DATA"):
         monkeypatch.delenv(name, raising=False)
     monkeypatch.setenv("COURSE_CACHE", str(tmp_path))
@@ -34,6 +40,11 @@ def other_surroundings(monkeypatch, tmp_path):
     monkeypatch.setenv("OMP_NUM_THREADS", "2")
     monkeypatch.setenv("PYTHONHASHSEED", "1")
     monkeypatch.setenv("COURSE_PROFILE", "quick")
+
+
+def read(path):
+    """Return a notebook with its stored outputs."""
+    return nbformat.read(path, as_version=4)
 
 
 def printed(cell):
@@ -45,12 +56,13 @@ def printed(cell):
 
 def differences(stored, executed):
     """Return the sources of the cells whose compared outputs are not the stored ones."""
+    missing = missing_tags()
     pairs = zip(stored.cells, executed.cells, strict=True)
     return [
         cell.source
         for cell, again in pairs
         if cell.cell_type == "code"
-        and how_checked(cell, missing=data_tags(cell)) == "compared"
+        and how_checked(cell, missing) == "compared"
         and printed(cell) != printed(again)
     ]
 
@@ -58,7 +70,7 @@ def differences(stored, executed):
 @pytest.fixture
 def executed(path, other_surroundings):
     """Return a chapter as a fresh kernel executed it."""
-    notebook = nbformat.read(path, as_version=4)
+    notebook = read(path)
     for cell in notebook.cells:
         if cell.cell_type == "code":
             cell.outputs = []
@@ -70,12 +82,34 @@ def executed(path, other_surroundings):
 
 @pytest.mark.parametrize("path", ONE_A_WORKER)
 def test_same_outputs_on_samples_with_other_threads_and_hashes(path, executed):
-    assert differences(nbformat.read(path, as_version=4), executed) == []
-    assert "from COURSE_DATA" not in printed(executed.cells[-1])[0]
+    assert differences(read(path), executed) == []
+    surroundings, _ = printed(executed.cells[-1])
+    assert ", 2 threads\n" in surroundings
+    assert "from COURSE_DATA" not in surroundings
+
+
+def built(path, root=ROOT):
+    """Return a chapter with the outputs that the page of the built site shows."""
+    app = SimpleNamespace(srcdir=root, outdir=root / "_build/html")
+    folder = cache_folder(app, data_paths())
+    assert folder.exists(), BOOK_FIRST
+    cache, notebook = get_cache(folder), read(path)
+    assert in_cache(cache, notebook), BOOK_FIRST
+    return cache.merge_match_into_notebook(notebook)[1]
+
+
+@pytest.mark.parametrize("path", CHAPTERS, ids=lambda path: path.stem)
+def test_pages_of_the_built_site_show_the_stored_outputs(path):
+    assert differences(read(path), built(path)) == []
+
+
+def test_a_book_that_was_not_built_fails(tmp_path):
+    with pytest.raises(AssertionError, match="make book comes first"):
+        built(CHAPTERS[0], root=tmp_path)
 
 
 def test_one_changed_digit_is_a_difference():
-    stored = nbformat.read(CHAPTERS[0], as_version=4)
+    stored = read(CHAPTERS[0])
     changed = copy.deepcopy(stored)
     cell = next(
         cell

@@ -6,12 +6,16 @@ import re
 import shutil
 import subprocess
 import sys
+from collections import defaultdict
 from html.parser import HTMLParser
 from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
 import yaml
+from broken import BROKEN
+
+from utils import datasets
 
 ROOT = Path(__file__).parents[1]
 sys.path.insert(0, str(ROOT / "_ext"))
@@ -27,8 +31,7 @@ CHAPTERS = [
     for chapter in part["chapters"]
     if chapter["file"].startswith("chapters/")
 ]
-FALSE = "claim('one and one', 1 + 1, equal=3)"
-TRUE = "claim('one and one', 1 + 1, equal=2)"
+BREAKS = dict(zip(CHAPTERS[2:], BROKEN, strict=False))  # chapter: what is broken in it at first
 SAMPLE = (
     "import warnings\nfrom utils.datasets import SampleWarning\nwarnings.warn('a', SampleWarning)"
 )
@@ -94,12 +97,14 @@ class Book:
 def builds(tmp_path_factory):
     """Return a book and its builds one after another, by what was done before each."""
     book, runs = Book(tmp_path_factory.mktemp("book")), {}
-    imports = "from utils.runtime import claim\n"
-    book.write(CHAPTERS[0], imports + FALSE, FIGURE)
+    book.write(CHAPTERS[0], "1 + 1", FIGURE)
     book.write(CHAPTERS[1], SAMPLE, GLUE)
-    runs["false claim"] = book.build()
-    runs["still false"] = book.build()
-    book.write(CHAPTERS[0], imports + TRUE, FIGURE)
+    for chapter, kind in BREAKS.items():
+        book.write(chapter, BROKEN[kind][0])
+    runs["broken"] = book.build()
+    runs["still broken"] = book.build()
+    for chapter in BREAKS:
+        book.write(chapter, "2 + 2")
     runs["mended"] = book.build()
     runs["unchanged"] = book.build()
     with open(book.folder / "utils/runtime.py", "a") as file:
@@ -113,25 +118,43 @@ def executed(run):
     return re.findall(r"^(\S+)\.ipynb executed in", run.stdout, re.MULTILINE)
 
 
-def test_false_claim_fails_until_mended(builds):
-    _, runs = builds
-    for name in ("false claim", "still false"):
-        assert runs[name].returncode == 1, runs[name].stderr
-        assert "ClaimError: ✗ one and one: 2 = 3 does not hold" in runs[name].stderr
-    assert runs["mended"].returncode == 0, runs["mended"].stderr
-    assert "WARNING" not in runs["mended"].stderr
+def warnings(run):
+    """Return {chapter: the warnings about it} of a build."""
+    parts = re.split(r"^\S*/(chapters/\w+)\.ipynb: WARNING: ", run.stderr, flags=re.MULTILINE)
+    found = defaultdict(str)
+    for chapter, words in zip(parts[1::2], parts[2::2], strict=True):
+        found[chapter] += words
+    return found
+
+
+@pytest.mark.parametrize("name", ["broken", "still broken"])
+def test_what_is_broken_fails_until_mended(builds, name):
+    """A wrong import, a false claim, an error, a dead kernel: each is named, and only these."""
+    assert set(BREAKS.values()) == set(BROKEN)
+    run = builds[1][name]
+    assert run.returncode == 1, run.stderr
+    assert set(warnings(run)) == set(BREAKS), run.stderr
+    for chapter, kind in BREAKS.items():
+        assert BROKEN[kind][1] in warnings(run)[chapter]
+
+
+def test_mended_book_has_no_warnings(builds):
+    run = builds[1]["mended"]
+    assert run.returncode == 0, run.stderr
+    assert "WARNING" not in run.stderr
 
 
 def test_only_what_changed_is_executed(builds):
     _, runs = builds
-    names = [Path(chapter).name for chapter in CHAPTERS]
-    assert sorted(executed(runs["false claim"])) == names[1:]
-    assert executed(runs["still false"]) == []
-    assert executed(runs["mended"]) == names[:1]
+    names = {chapter: Path(chapter).name for chapter in CHAPTERS}
+    broken = [names[chapter] for chapter in BREAKS]
+    assert sorted(executed(runs["broken"])) == sorted(set(names.values()) - set(broken))
+    assert executed(runs["still broken"]) == []
+    assert sorted(executed(runs["mended"])) == broken
     assert executed(runs["unchanged"]) == []
     assert runs["unchanged"].returncode == 0, runs["unchanged"].stderr
     assert "0 added, 0 changed, 0 removed" in runs["unchanged"].stdout
-    assert sorted(executed(runs["changed utils"])) == names
+    assert sorted(executed(runs["changed utils"])) == sorted(names.values())
 
 
 class Tags(HTMLParser):
@@ -253,10 +276,12 @@ def test_key_follows_all_that_outputs_depend_on(app, monkeypatch):
     assert folder_now(app) != before
 
 
-@pytest.mark.parametrize("output, moves", [("{}", True), ("SampleWarning: a sample", False)])
-def test_cache_follows_data_that_the_build_downloaded(app, monkeypatch, output, moves):
+@pytest.mark.parametrize("sample, moves", [(None, True), ("imdb", True), ("time_machine", False)])
+def test_cache_follows_data_that_came_before_its_sample_was_used(app, monkeypatch, sample, moves):
     old, found = folder_now(app), {**app.data_paths, "time_machine": Path("/cache/timemachine.txt")}
-    (old / "executed/base.ipynb").write_text(output)
+    if sample:
+        warning = str(datasets.Unavailable(datasets.REGISTRY[sample], []))
+        (old / "executed/base.ipynb").write_text(json.dumps(warning))
     monkeypatch.setattr(notebook_cache, "data_paths", lambda: found)
     notebook_cache.follow_downloads(app, None)
     assert folder_now(app, found).exists() == moves

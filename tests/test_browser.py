@@ -1,0 +1,329 @@
+"""The built site in a real browser: each page loads, can be read by everybody, and works offline.
+
+Each page is opened wide and narrow, light and dark, and a picture of each lands in
+_build/screenshots. `make test` builds the site before.
+"""
+
+import shutil
+import sys
+import threading
+from functools import cache, partial
+from html.parser import HTMLParser
+from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+from types import SimpleNamespace
+from urllib.parse import unquote, urlsplit
+
+import browser as checks
+import nbformat
+import pytest
+import yaml
+from playwright.sync_api import sync_playwright
+
+ROOT = Path(__file__).parents[1]
+sys.path.insert(0, str(ROOT / "_ext"))
+from pack import pack  # noqa: E402
+
+SITE = ROOT / "_build/html"
+PICTURES = ROOT / "_build/screenshots"
+PROGRAM = next(filter(None, map(shutil.which, ["chromium", "google-chrome"])), None)
+WIDE, NARROW = 1400, 375  # pixels
+
+TOC = yaml.safe_load((ROOT / "_toc.yml").read_text(encoding="utf8"))
+PAGES = [TOC["root"], *(page["file"] for part in TOC["parts"] for page in part["chapters"])]
+CHAPTERS = [page for page in PAGES if page.startswith("chapters/")]
+
+needs_browser = pytest.mark.skipif(not PROGRAM, reason="no Chromium or Google Chrome was found")
+
+
+def spread(pages, *more):
+    """Return pages as parameters that go to two workers in turn, one browser each."""
+    return [
+        pytest.param(page, *more, marks=pytest.mark.xdist_group(f"browser {PAGES.index(page) % 2}"))
+        for page in pages
+    ]
+
+
+class Handler(SimpleHTTPRequestHandler):
+    """Serves files without a word."""
+
+    def log_message(self, *_):
+        """Print nothing."""
+
+
+def serve(folder):
+    """Return a server of the folder on a free port of this machine, already at work."""
+    server = ThreadingHTTPServer(("127.0.0.1", 0), partial(Handler, directory=folder))
+    threading.Thread(target=server.serve_forever, daemon=True).start()
+    return server
+
+
+@pytest.fixture(scope="module")
+def address():
+    """Return the address of the built site."""
+    missing = [page for page in PAGES if not (SITE / f"{page}.html").exists()]
+    assert not missing, f"make book comes first; not built: {missing}"
+    server = serve(SITE)
+    yield f"http://127.0.0.1:{server.server_port}"
+    server.shutdown()
+
+
+@pytest.fixture(scope="module")
+def chromium():
+    """Return a running browser."""
+    with sync_playwright() as playwright:
+        browser = playwright.chromium.launch(executable_path=PROGRAM, args=["--no-sandbox"])
+        yield browser
+        browser.close()
+
+
+@pytest.fixture
+def tab(chromium):
+    """Return an empty page of the browser that may use the clipboard."""
+    context = chromium.new_context(viewport={"width": WIDE, "height": 1000})
+    context.grant_permissions(["clipboard-read", "clipboard-write"])
+    yield context.new_page()
+    context.close()
+
+
+VIEWS = [
+    pytest.param(SimpleNamespace(name=page.values[0], theme=theme, width=width), marks=page.marks)
+    for page in spread(PAGES)
+    for theme in ("light", "dark")
+    for width in (WIDE, NARROW)
+]
+
+
+def label(view):
+    """Return the name of a view, as tests and pictures bear it."""
+    return f"{view.name.rpartition('/')[2]}-{view.width}-{view.theme}"
+
+
+@pytest.fixture(scope="module", params=VIEWS, ids=label)
+def view(request, chromium, address):
+    """Return a page as a reader opens it, with what went wrong on the way."""
+    view = SimpleNamespace(**vars(request.param))
+    context = chromium.new_context(
+        viewport={"width": view.width, "height": 1000},
+        color_scheme=view.theme,
+        reduced_motion="reduce",
+    )
+    view.page = context.new_page()
+    view.troubles = checks.listen(view.page, address)
+    view.page.goto(f"{address}/{view.name}.html")
+    checks.settle(view.page)
+    yield view
+    context.close()
+
+
+@needs_browser
+def test_page_loads_without_an_error_or_another_host(view):
+    assert view.troubles == []
+
+
+@needs_browser
+def test_formulas_are_typeset(view):
+    assert checks.unset_formulas(view.page) == []
+
+
+@needs_browser
+def test_images_are_there_and_have_words(view):
+    assert checks.poor_images(view.page) == []
+
+
+@needs_browser
+def test_nothing_is_wider_than_the_screen(view):
+    assert checks.too_wide(view.page) == []
+
+
+@needs_browser
+def test_theme_is_the_readers_and_figures_are_legible_in_it(view):
+    assert view.page.locator("html").get_attribute("data-theme") == view.theme
+    assert checks.faint_figures(view.page) == []
+
+
+@needs_browser
+def test_a_picture_is_taken(view):
+    PICTURES.mkdir(exist_ok=True)
+    path = PICTURES / f"{label(view)}.png"
+    path.unlink(missing_ok=True)
+    view.page.screenshot(path=path, full_page=True)
+    assert path.stat().st_size > 10_000
+
+
+@needs_browser
+@pytest.mark.parametrize("theme", ["light", "dark"])
+@pytest.mark.parametrize("name", spread(PAGES))
+def test_axe_finds_no_barrier(chromium, address, name, theme):
+    with chromium.new_page(
+        viewport={"width": WIDE, "height": 1000}, color_scheme=theme, reduced_motion="reduce"
+    ) as page:
+        page.goto(f"{address}/{name}.html")
+        checks.settle(page)
+        assert checks.barriers(page) == []
+
+
+def chapter(name):
+    """Return the notebook of a chapter."""
+    return nbformat.read(ROOT / f"{name}.ipynb", as_version=4)
+
+
+def title(name):
+    """Return the title of a chapter, without signs."""
+    heading = chapter(name).cells[0].source.splitlines()[0]
+    return "".join(c for c in heading if c.isalnum() or c in " -").strip()
+
+
+@needs_browser
+@pytest.mark.parametrize("name", spread(CHAPTERS))
+def test_search_finds_every_chapter_by_its_title(tab, address, name):
+    assert f"{name}.html" in checks.found_by_search(tab, address, title(name))
+
+
+@needs_browser
+@pytest.mark.parametrize("name", spread(CHAPTERS))
+def test_copy_button_copies_a_cell(tab, address, name):
+    tab.goto(f"{address}/{name}.html")
+    checks.settle(tab)
+    first = next(cell for cell in chapter(name).cells if cell.cell_type == "code")
+    cell = tab.locator(".cell_input").first
+    cell.hover()
+    cell.locator("button.copybtn").click()
+    assert tab.evaluate("navigator.clipboard.readText()").strip() == first.source.strip()
+
+
+@needs_browser
+@pytest.mark.parametrize("name", spread(CHAPTERS))
+def test_solutions_open_and_close_by_mouse_and_by_key(tab, address, name):
+    tab.goto(f"{address}/{name}.html")
+    checks.settle(tab)
+    solutions = tab.locator(".solution.dropdown").all()
+    assert len(solutions) >= 3
+    for solution in solutions:
+        button, last = solution.locator("button.toggle-button"), solution.locator("> *").last
+        assert not last.is_visible()
+        button.click()
+        assert last.is_visible() and button.get_attribute("aria-expanded") == "true"
+        button.press("Enter")
+        assert not last.is_visible() and button.get_attribute("aria-expanded") == "false"
+
+
+# --- Links, read off the files ---
+
+
+class Anchors(HTMLParser):
+    """Collects the ids of a page and the addresses of its links."""
+
+    def __init__(self, text):
+        super().__init__()
+        self.ids, self.links = {"", "top"}, []
+        self.feed(text)
+
+    def handle_starttag(self, tag, attrs):
+        """Note the id of a tag, and where it leads."""
+        attrs = dict(attrs)
+        self.ids.add(attrs.get("id"))
+        if tag == "a" and attrs.get("href"):
+            self.links.append(attrs["href"])
+
+
+@cache
+def anchors(path):
+    """Return the Anchors of a file."""
+    return Anchors(path.read_text(encoding="utf8"))
+
+
+def leads_to(target, place):
+    """Say whether there is such a file, with such a place in it where it is a page."""
+    return target.is_file() and (target.suffix != ".html" or place in anchors(target).ids)
+
+
+def dead_links(page):
+    """Return the links of a file to files or places that are not there."""
+    dead = []
+    for href in anchors(page).links:
+        link = urlsplit(href)
+        target = (page.parent / unquote(link.path)).resolve() if link.path else page
+        if not (link.scheme or link.netloc or leads_to(target, unquote(link.fragment))):
+            dead.append(href)
+    return dead
+
+
+@pytest.mark.parametrize("name", PAGES)
+def test_links_within_the_site_lead_somewhere(address, name):
+    page = SITE / f"{name}.html"
+    assert len(anchors(page).links) > 20
+    assert dead_links(page) == []
+
+
+# --- The packed site ---
+
+
+@needs_browser
+@pytest.mark.xdist_group("browser 1")
+def test_packed_site_works_from_a_folder(address, tab, tmp_path):
+    pack(SITE, tmp_path / "course.zip")
+    shutil.unpack_archive(tmp_path / "course.zip", tmp_path)
+    folder = tmp_path / "course"
+    troubles = checks.listen(tab, folder.as_uri())
+    tab.goto((folder / f"{CHAPTERS[3]}.html").as_uri())
+    checks.settle(tab)
+    assert tab.locator("mjx-container").count() > 5
+    assert checks.unset_formulas(tab) == [] and checks.poor_images(tab) == []
+    found = checks.found_by_search(tab, folder.as_uri(), title(CHAPTERS[3]))
+    assert f"{CHAPTERS[3]}.html" in found
+    assert checks.found_by_search(tab, folder.as_uri(), "xylophonists") == []
+    assert troubles == []
+
+
+# --- The checks themselves ---
+
+FAULTY = """<!doctype html><html data-theme="dark"><head><title>Faults</title></head>
+<body style="background: #121212; margin: 0"><main class="bd-article">
+<p style="color: #333">Dark on dark.</p>
+<p><span class="math">\\(x_t\\)</span><mjx-merror>Undefined control sequence</mjx-merror></p>
+<figure><img src="ink.svg" alt="ink.svg" style="width: 200px"></figure>
+<img src="gone.png" alt="A picture that is gone"><div style="width: 900px">wide</div>
+<a href="#nowhere">dead</a><a href="gone.html">dead</a>
+<script>fetch("http://127.0.0.1:9/x").catch(() => 0); undefinedName;</script>
+</main></body></html>"""
+INK = """<svg xmlns="http://www.w3.org/2000/svg" width="200" height="100">
+<rect width="100" height="50" fill="#333333"/></svg>"""
+
+
+@pytest.fixture
+def faulty(tmp_path, chromium):
+    """Return a page that has every fault, and what was heard while it was loaded."""
+    (tmp_path / "index.html").write_text(FAULTY, encoding="utf8")
+    (tmp_path / "ink.svg").write_text(INK, encoding="utf8")
+    server = serve(tmp_path)
+    address = f"http://127.0.0.1:{server.server_port}"
+    context = chromium.new_context(viewport={"width": NARROW, "height": 800})
+    page = context.new_page()
+    troubles = checks.listen(page, address)
+    page.goto(f"{address}/index.html")
+    checks.settle(page)
+    yield page, troubles
+    context.close()
+    server.shutdown()
+
+
+@needs_browser
+@pytest.mark.xdist_group("browser 0")
+def test_a_page_with_every_fault_is_noticed(faulty, tmp_path):
+    page, troubles = faulty
+    heard = "\n".join(troubles)
+    assert "asks http://127.0.0.1:9/x" in heard and "undefinedName is not defined" in heard
+    assert "404: " in heard
+    assert len(checks.unset_formulas(page)) == 2
+    assert sorted(line[:12] for line in checks.poor_images(page)) == [
+        "no words for",
+        "not loaded: ",
+    ]
+    assert any("900px" in line for line in checks.too_wide(page))
+    (faint,) = checks.faint_figures(page)
+    assert faint.startswith("contrast 1.")
+    assert {"color-contrast", "html-has-lang"} <= {
+        b.partition(":")[0] for b in checks.barriers(page)
+    }
+    assert dead_links(tmp_path / "index.html") == ["#nowhere", "gone.html"]
