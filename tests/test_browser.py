@@ -77,13 +77,21 @@ def chromium():
         browser.close()
 
 
+def new_page(chromium, width=WIDE, theme="light"):
+    """Return an empty page, patient enough for a machine that has other things to do."""
+    size = {"width": width, "height": 1000}
+    page = chromium.new_page(viewport=size, color_scheme=theme, reduced_motion="reduce")
+    page.set_default_timeout(180_000)  # milliseconds
+    return page
+
+
 @pytest.fixture
 def tab(chromium):
     """Return an empty page of the browser that may use the clipboard."""
-    context = chromium.new_context(viewport={"width": WIDE, "height": 1000})
-    context.grant_permissions(["clipboard-read", "clipboard-write"])
-    yield context.new_page()
-    context.close()
+    page = new_page(chromium)
+    page.context.grant_permissions(["clipboard-read", "clipboard-write"])
+    yield page
+    page.close()
 
 
 VIEWS = [
@@ -103,17 +111,12 @@ def label(view):
 def view(request, chromium, address):
     """Return a page as a reader opens it, with what went wrong on the way."""
     view = SimpleNamespace(**vars(request.param))
-    context = chromium.new_context(
-        viewport={"width": view.width, "height": 1000},
-        color_scheme=view.theme,
-        reduced_motion="reduce",
-    )
-    view.page = context.new_page()
+    view.page = new_page(chromium, view.width, view.theme)
     view.troubles = checks.listen(view.page, address)
     view.page.goto(f"{address}/{view.name}.html")
     checks.settle(view.page)
     yield view
-    context.close()
+    view.page.close()
 
 
 @needs_browser
@@ -155,9 +158,7 @@ def test_a_picture_is_taken(view):
 @pytest.mark.parametrize("theme", ["light", "dark"])
 @pytest.mark.parametrize("name", spread(PAGES))
 def test_axe_finds_no_barrier(chromium, address, name, theme):
-    with chromium.new_page(
-        viewport={"width": WIDE, "height": 1000}, color_scheme=theme, reduced_motion="reduce"
-    ) as page:
+    with new_page(chromium, theme=theme) as page:
         page.goto(f"{address}/{name}.html")
         checks.settle(page)
         assert checks.barriers(page) == []
@@ -298,13 +299,12 @@ def faulty(tmp_path, chromium):
     (tmp_path / "ink.svg").write_text(INK, encoding="utf8")
     server = serve(tmp_path)
     address = f"http://127.0.0.1:{server.server_port}"
-    context = chromium.new_context(viewport={"width": NARROW, "height": 800})
-    page = context.new_page()
+    page = new_page(chromium, NARROW)
     troubles = checks.listen(page, address)
     page.goto(f"{address}/index.html")
     checks.settle(page)
     yield page, troubles
-    context.close()
+    page.close()
     server.shutdown()
 
 
