@@ -8,6 +8,7 @@ from itertools import chain
 from pathlib import Path
 from queue import Empty
 
+import nbval.plugin
 import pytest
 from nbval.kernel import RunningKernel
 from nbval.plugin import IPyNbCell
@@ -30,6 +31,8 @@ def pytest_configure(config):
     os.environ["PYTHONHASHSEED"] = "0"  # test_reproducibility.py has another, and two threads
     RunningKernel.execute_cell_input = execute_cell_input
     RunningKernel.get_message = get_message
+    # Coverage is that of the unit tests: within a kernel it ends the kernel.
+    nbval.plugin.setup_coverage = nbval.plugin.teardown_coverage = lambda *_: None
 
 
 def execute_cell_input(self, cell_input, allow_stdin=None):
