@@ -1,7 +1,6 @@
 """A web server on this machine that misbehaves in one way for each path."""
 
 import threading
-import time
 from collections import Counter
 from contextlib import contextmanager, suppress
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
@@ -60,6 +59,12 @@ class Handler(BaseHTTPRequestHandler):
         self.start()
         self.wfile.write(CONTENT[: LENGTH // 2])
 
+    def cut(self):
+        """Send half of the content and hang up, without having said how long it is."""
+        self.send_response(200)
+        self.end_headers()
+        self.wfile.write(CONTENT[: LENGTH // 2])
+
     def endless(self):
         """Send the content again and again, without saying how long it is."""
         self.send_response(200)
@@ -101,9 +106,9 @@ class Handler(BaseHTTPRequestHandler):
             if self.server.stopping.wait(0.01):
                 break
 
-    def slow_start(self):
-        """Serve the content after 0.4 s."""
-        time.sleep(0.4)
+    def together(self):
+        """Serve the content to two clients at the same time, and to one alone not at all."""
+        self.server.pair.wait(timeout=30)
         self.good()
 
     def log_message(self, *_):
@@ -116,6 +121,7 @@ def bad_server():
     server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
     server.daemon_threads, server.block_on_close = True, False
     server.requests, server.stopping = Counter(), threading.Event()
+    server.pair = threading.Barrier(2)
     server.url = f"http://127.0.0.1:{server.server_port}"
     thread = threading.Thread(target=server.serve_forever, args=(0.01,), daemon=True)
     thread.start()

@@ -53,6 +53,22 @@ def test_each_token_at_most_once_and_Y_is_X_shifted(sampler, case, seed):
     assert len(read) > len(ids) - 1 - num_steps - batch_size * num_steps
 
 
+@every
+@settings(deadline=None, derandomize=True)
+@given(case=texts(), seed=st.integers(0, 2**32))
+def test_the_places_that_are_read_do_not_depend_on_the_ids(sampler, case, seed):
+    """ids of any kind: X and Y hold those of the places that a pass over 0, 1, 2, ... shows."""
+    places, batch_size, num_steps = case
+    torch.manual_seed(seed)
+    ids = torch.randint(5, places.shape)
+    passes = []
+    for text in (places, ids):
+        torch.manual_seed(seed)
+        passes.append(list(sampler(text, batch_size, num_steps)))
+    for (P, Q), (X, Y) in zip(*passes, strict=True):
+        assert X.equal(ids[P]) and Y.equal(ids[Q])
+
+
 @both
 @given(case=texts(), seed=st.integers(0, 2**32))
 def test_offset_lies_in_its_range(sampler, case, seed):

@@ -13,6 +13,7 @@ import tarfile
 import tempfile
 import threading
 import time
+import tracemalloc
 import zipfile
 from collections import Counter
 from dataclasses import replace
@@ -140,13 +141,30 @@ def test_the_first_good_mirror_ends_the_search(serve, server):
     assert server.requests == {"good": 1}
 
 
-FETCH = """
-import sys
+WATCH = """
+import json, os, sys
 from dataclasses import replace
+from pathlib import Path
 from utils import datasets
+
+written, WRITING = [], os.O_WRONLY | os.O_RDWR | os.O_CREAT
+
+
+def watch(event, args):
+    if event == "open" and args[2] & WRITING or event == "os.mkdir":
+        written.append(str(args[0]))
+    if event == "os.rename":
+        written.append(str(args[1]))
+
+
+sys.addaudithook(watch)
+"""
+
+FETCH = f"""{WATCH}
+datasets.OPEN_SECONDS = 60  # each waits for the other one
 files = (datasets.File("tiny.txt", int(sys.argv[2]), sys.argv[3], (sys.argv[1],)),)
 datasets.REGISTRY["lyrics"] = replace(datasets.REGISTRY["lyrics"], files=files)
-print(datasets.fetch("lyrics"))
+print(json.dumps([str(datasets.fetch("lyrics")), written]))
 """
 
 
@@ -157,12 +175,14 @@ def fetching(url):
     return subprocess.Popen(command, cwd=datasets.ROOT, **pipes)
 
 
-def test_two_processes_may_fetch_at_once(server, cache):
-    running = [fetching(f"{server.url}/slow-start/tiny.txt") for _ in range(2)]
+def test_two_processes_may_fetch_at_once_and_write_into_the_cache_alone(server, cache):
+    running = [fetching(f"{server.url}/together/tiny.txt") for _ in range(2)]
     for process in running:
         out, err = process.communicate(timeout=60)
         assert process.returncode == 0, err
-        assert out.strip() == str(cache / "tiny.txt")
+        path, written = json.loads(out)
+        assert path == str(cache / "tiny.txt")
+        assert written and all(path.startswith(str(cache)) for path in written), written
     assert [path.name for path in cache.iterdir()] == ["tiny.txt"]
     assert (cache / "tiny.txt").read_bytes() == CONTENT
 
@@ -174,6 +194,7 @@ FAILURES = {
     "broken": "HTTP 500",
     "wrong": f"expected {SHA256} but got {hashlib.sha256(CONTENT.swapcase()).hexdigest()}",
     "truncated": "the connection broke off",
+    "cut": f"expected {SHA256} but got",
     "endless": f"more than the {len(CONTENT):,} bytes",
     "loop": "redirects",
     "hang": "no answer in time",
@@ -334,6 +355,16 @@ def test_a_cache_that_cannot_be_written(serve, unprivileged, monkeypatch):
     with pytest.raises(Unavailable, match="set COURSE_CACHE to another folder") as error:
         datasets.fetch("time_machine")
     assert f"{unprivileged}: " in str(error.value) and "Permission denied" in str(error.value)
+
+
+def test_a_file_in_the_place_of_the_cache_is_no_place_for_a_download(serve, cache, monkeypatch):
+    serve("good")
+    cache.write_text("mine")
+    for place in (cache, cache / "below"):
+        monkeypatch.setenv("COURSE_CACHE", str(place))
+        assert "set COURSE_CACHE to another folder" in load_sample()[1]
+        datasets._failures.clear()
+    assert cache.read_text() == "mine"
 
 
 def test_a_wrong_file_in_the_cache_is_replaced(serve, cache):
@@ -525,13 +556,17 @@ def test_reviews_out_of_balance_are_an_error(monkeypatch, tmp_path, missing):
         datasets._read_reviews(review_archive(tmp_path / "tiny.tar.gz", names))
 
 
+LINKS = [tarfile.SYMTYPE, tarfile.LNKTYPE]
+DEVICES = [tarfile.CHRTYPE, tarfile.BLKTYPE, tarfile.FIFOTYPE]
+NO_PLAIN_FILES = [*LINKS, *DEVICES, tarfile.DIRTYPE, tarfile.GNUTYPE_SPARSE]
+
+
 def hostile_members(secret):
     """Return members that try to get out of the archive's folder, or another file into it."""
-    names = [f"aclImdb/train/pos/{i}_9.txt" for i in range(100, 104)]
+    names = [f"aclImdb/train/pos/{i}_9.txt" for i in range(100, 107)]
     members = [tarfile.TarInfo(name) for name in ("../evil.txt", f"{secret.parent}/evil.txt")]
     members += [tarfile.TarInfo(f"aclImdb/train/pos/../../../evil/{names[0]}")]
-    kinds = tarfile.SYMTYPE, tarfile.LNKTYPE, tarfile.CHRTYPE, tarfile.DIRTYPE
-    for name, kind in zip(names, kinds, strict=True):
+    for name, kind in zip(names, NO_PLAIN_FILES, strict=True):
         members.append(member := tarfile.TarInfo(name))
         member.type, member.linkname = kind, str(secret)
     return members
@@ -551,23 +586,141 @@ def test_a_hostile_archive_writes_nothing_and_reads_no_other_file(monkeypatch, t
     assert not (tmp_path.parent / "evil.txt").exists()
 
 
-def test_a_huge_member_is_not_unpacked(tmp_path):
-    with zipfile.ZipFile(tmp_path / "bomb.zip", "w", zipfile.ZIP_DEFLATED) as archive:
-        archive.writestr("bomb.txt", b"0" * (datasets.MAX_MEMBER + 1))
-    with pytest.raises(DataError, match=r"bomb\.txt .* more than 16,777,216 bytes"):
-        datasets._read_zip(tmp_path / "bomb.zip")
-    path = review_archive(tmp_path / "b.tar.gz", review_names(), "0" * datasets.MAX_MEMBER)
-    with pytest.raises(DataError, match="more than 16,777,216 bytes"):
-        datasets._read_reviews(path)
+@pytest.mark.parametrize("again", review_names())
+def test_a_repeated_name_does_not_stand_in_for_a_missing_review(monkeypatch, tmp_path, again):
+    monkeypatch.setattr(datasets, "REVIEWS_PER_CLASS", 2)
+    names = [name for name in review_names() if name != again]
+    names += [name for name in names if name.startswith(os.path.dirname(again))]
+    with pytest.raises(DataError, match="2 reviews of each class"):
+        datasets._read_reviews(review_archive(tmp_path / "tiny.tar.gz", names))
+
+
+def at_hand(monkeypatch, name, path):
+    """Make the file at path, in COURSE_DATA, the right one of a data set; return its hash."""
+    sha256 = hashlib.sha256(path.read_bytes()).hexdigest()
+    files = (File(path.name, path.stat().st_size, sha256),)
+    monkeypatch.setitem(REGISTRY, name, replace(REGISTRY[name], files=files))
+    monkeypatch.setenv("COURSE_DATA", str(path.parent))
+    return sha256
+
+
+def load_refused(monkeypatch, name, path, problem):
+    """Check that loading this file is an error that names it, and that nothing is written."""
+    monkeypatch.setattr(datasets, "REVIEWS_PER_CLASS", 2)
+    at_hand(monkeypatch, name, path)
+    before = sorted(path.parent.rglob("*"))
+    load = datasets.load_reviews if name == "imdb" else datasets.load_text
+    with pytest.raises(DataError, match=problem) as error:
+        load(name)
+    assert type(error.value) is DataError and str(path) in str(error.value)
+    assert sorted(path.parent.rglob("*")) == before
+
+
+def bomb(path, size):
+    """Write a zip archive whose one file is `size` zeros."""
+    with zipfile.ZipFile(path, "w", zipfile.ZIP_DEFLATED) as archive:
+        archive.writestr("bomb.txt", bytes(size))
+    return path
+
+
+def test_a_zip_bomb_is_refused(monkeypatch, tmp_path):
+    path = bomb(tmp_path / "bomb.zip", datasets.MAX_MEMBER + 1)
+    assert path.stat().st_size < 20_000
+    load_refused(monkeypatch, "lyrics", path, r"bomb\.txt in .* more than 16,777,216 bytes")
+
+
+def test_a_zip_bomb_is_not_unpacked(monkeypatch, tmp_path):
+    monkeypatch.setattr(datasets, "MAX_MEMBER", 2**20)
+    path = bomb(tmp_path / "bomb.zip", 2**25)
+    tracemalloc.start()
+    try:
+        load_refused(monkeypatch, "lyrics", path, "more than 1,048,576 bytes")
+        assert tracemalloc.get_traced_memory()[1] < 2**23
+    finally:
+        tracemalloc.stop()
+
+
+@pytest.mark.parametrize("mode", ["w:gz", "w:xz"])
+def test_a_huge_review_is_refused(monkeypatch, tmp_path, mode):
+    monkeypatch.setattr(datasets, "MAX_MEMBER", 2**20)
+    path = review_archive(tmp_path / "bomb.tar", review_names(), "0" * 2**20, mode)
+    load_refused(monkeypatch, "imdb", path, r"aclImdb/train/pos/2_7\.txt .* more than 1,048,576")
+
+
+def test_an_archive_of_a_huge_file_is_refused_before_it_is_read(monkeypatch, tmp_path):
+    """The file is none of the reviews: only its header says how long it is."""
+    with tarfile.open(path := tmp_path / "bomb.tar.xz", "w:xz") as archive:
+        member = tarfile.TarInfo("aclImdb/README")
+        member.size = datasets.MAX_ARCHIVE
+        archive.addfile(member)
+    load_refused(monkeypatch, "imdb", path, "holds more than 1,073,741,824 bytes")
+
+
+@pytest.mark.parametrize("name", ["aclImdb/train/pos/1_7.txt", "aclImdb/README"])
+def test_an_archive_of_too_many_files_is_refused(monkeypatch, tmp_path, name):
+    monkeypatch.setattr(datasets, "MAX_ARCHIVE", 2**16)
+    path = review_archive(tmp_path / "bomb.tar.xz", [name] * 2**7, mode="w:xz")
+    load_refused(monkeypatch, "imdb", path, "holds more than 65,536 bytes")
+
+
+def zipped(**texts):
+    """Return a zip archive of these texts, by name."""
+    with zipfile.ZipFile(file := io.BytesIO(), "w", zipfile.ZIP_DEFLATED) as archive:
+        for name, text in texts.items():
+            archive.writestr(name, text)
+    return file.getvalue()
+
+
+def tarred(mode):
+    """Return a tar archive of eight reviews."""
+    with tempfile.TemporaryDirectory() as folder:
+        return review_archive(Path(folder) / "tiny.tar", review_names(), mode=mode).read_bytes()
+
+
+def half(data):
+    return data[: len(data) // 2]
+
+
+def flipped(data):
+    return half(data) + bytes([data[len(data) // 2] ^ 16]) + data[len(data) // 2 + 1 :]
+
+
+OTHER_FILES = {
+    "a text that is not UTF-8": ("time_machine", b"\xff", "cannot be read .UnicodeDecodeError"),
+    "poems in no JSON": ("tang_poems", b"{", "cannot be read .JSONDecodeError"),
+    "poems without content": ("tang_poems", b"{}", "cannot be read .KeyError: 'content'"),
+    "poems that are numbers": ("tang_poems", b'{"content": [3]}', "cannot be read .TypeError"),
+    "poems without end": ("tang_poems", b"[" * 100_000, "cannot be read .RecursionError"),
+    "lyrics in no zip": ("lyrics", b"lyrics", "cannot be read .BadZipFile"),
+    "half a zip": ("lyrics", half(zipped(a="a")), "cannot be read .BadZipFile"),
+    "a damaged zip": (
+        "lyrics",
+        flipped(zipped(a="".join(map(str, range(1000))))),
+        "cannot be read",
+    ),
+    "a zip that is not UTF-8": ("lyrics", zipped(a=b"\xff"), "cannot be read .UnicodeDecodeError"),
+    "an empty zip": ("lyrics", zipped(), "must hold one file, got 0"),
+    "a zip of two files": ("lyrics", zipped(a="a", b="b"), "must hold one file, got 2"),
+    "reviews in no tar": ("imdb", b"reviews" * 1000, "cannot be read .ReadError"),
+    "an empty file": ("imdb", b"", "cannot be read .ReadError"),
+    "half a tar": ("imdb", half(tarred("w")), "must hold 2 reviews of each class"),
+    "half a tar.gz": ("imdb", half(tarred("w:gz")), "reviews of each class|cannot be read"),
+    "half a tar.xz": ("imdb", half(tarred("w:xz")), "reviews of each class|cannot be read"),
+    "a damaged tar.xz": ("imdb", flipped(tarred("w:xz")), "cannot be read .ReadError"),
+}
+
+
+@pytest.mark.parametrize("kind", OTHER_FILES)
+def test_a_file_with_the_right_hash_and_a_wrong_content_is_an_error(monkeypatch, tmp_path, kind):
+    name, content, problem = OTHER_FILES[kind]
+    (path := tmp_path / "file").write_bytes(content)
+    load_refused(monkeypatch, name, path, problem)
 
 
 def test_a_real_archive_whose_reader_is_named_by_the_registry(monkeypatch, tmp_path):
     monkeypatch.setattr(datasets, "REVIEWS_PER_CLASS", 2)
-    monkeypatch.setenv("COURSE_DATA", str(tmp_path))
     path = review_archive(tmp_path / "tiny.tar.gz", review_names())
-    sha256 = hashlib.sha256(path.read_bytes()).hexdigest()
-    files = (File("tiny.tar.gz", 1, sha256),)
-    monkeypatch.setitem(REGISTRY, "imdb", replace(REGISTRY["imdb"], files=files))
+    sha256 = at_hand(monkeypatch, "imdb", path)
     reviews = datasets.load_reviews("imdb")
     assert len(reviews.train) == 4 and reviews.sha256 == sha256 and not reviews.is_sample
     assert reviews.source == "tiny.tar.gz from COURSE_DATA"
@@ -639,10 +792,7 @@ def test_every_character_comes_back_from_the_cache(monkeypatch, archive, text):
 
 
 def test_load_reviews_returns_the_same_from_the_cache(monkeypatch, archive, cache):
-    sha256 = hashlib.sha256(archive.read_bytes()).hexdigest()
-    files = (File("tiny.tar.gz", 1, sha256),)
-    monkeypatch.setitem(REGISTRY, "imdb", replace(REGISTRY["imdb"], files=files))
-    monkeypatch.setenv("COURSE_DATA", str(archive.parent))
+    sha256 = at_hand(monkeypatch, "imdb", archive)
     first = datasets.load_reviews()
     monkeypatch.setattr(datasets.tarfile, "open", None)
     again = datasets.load_reviews()
@@ -672,17 +822,13 @@ def packed(content):
     return gzip.compress(text.encode())
 
 
-def flipped(data):
-    return data[: len(data) // 2] + bytes([data[len(data) // 2] ^ 16]) + data[len(data) // 2 + 1 :]
-
-
 GOOD = packed(eight())
 DAMAGED = {
     "empty": b"",
     "junk": os.urandom(300),
     "truncated by a byte": GOOD[:-1],
     "truncated by its checksum": GOOD[:-8],
-    "half": GOOD[: len(GOOD) // 2],
+    "half": half(GOOD),
     "a header": GOOD[:10],
     "a flipped byte": flipped(GOOD),
     "a wrong checksum": GOOD[:-5] + bytes([GOOD[-5] ^ 1]) + GOOD[-4:],
@@ -690,6 +836,7 @@ DAMAGED = {
     "not packed": json.dumps(eight()).encode(),
     "not UTF-8": gzip.compress(b'{"train": "\xff'),
     "no JSON": packed("no JSON"),
+    "JSON without end": packed("[" * 100_000),
     "broken JSON": packed(json.dumps(eight())[:-3]),
     "nothing": packed(""),
     "null": packed("null"),
@@ -801,6 +948,14 @@ def test_a_full_disk_costs_the_copy_and_no_more(monkeypatch, archive, cache, ful
     assert read_without_the_archive(monkeypatch, archive) == eight(text)
 
 
+def test_a_real_full_disk_costs_the_copy_and_no_more(monkeypatch, archive, small_disk):
+    monkeypatch.setenv("COURSE_CACHE", str(small_disk))
+    text = os.urandom(20_000).hex()
+    review_archive(archive, review_names(), text)
+    assert datasets._read_reviews(archive) == eight(text)
+    assert not list(small_disk.iterdir())
+
+
 def test_a_full_disk_leaves_a_damaged_copy_where_it_was(archive, cache, full_disk):
     review_archive(archive, review_names(), os.urandom(20_000).hex())
     cache.mkdir()
@@ -820,30 +975,19 @@ def test_an_interrupted_copy_leaves_nothing_behind(monkeypatch, archive, cache):
     assert not files_in(cache)
 
 
-READ = """
-import json, os, sys, time
-from pathlib import Path
-from utils import datasets
+READ = f"""{WATCH}
+import time
 
 datasets.REVIEWS_PER_CLASS = 2
-written, replace = [], os.replace
-WRITING = os.O_WRONLY | os.O_RDWR | os.O_CREAT
+os_replace = os.replace
 
 
 def slowly(*paths):
     time.sleep(0.3)  # until the other process is as far
-    replace(*paths)
-
-
-def watch(event, args):
-    if event == "open" and args[2] & WRITING or event == "os.mkdir":
-        written.append(str(args[0]))
-    if event == "os.rename":
-        written.append(str(args[1]))
+    os_replace(*paths)
 
 
 os.replace = slowly
-sys.addaudithook(watch)
 reviews = datasets._read_reviews(Path(sys.argv[1]))
 print(json.dumps([reviews, written]))
 """

@@ -54,6 +54,7 @@ SLOW_SECONDS, SLOW_SPEED = 20, 10_000  # after 20 s, at least 10 kB a second on 
 PAUSES = (0, 1)  # seconds before each round through the mirrors: one retry
 
 MAX_MEMBER = 2**24  # bytes of one file in an archive
+MAX_ARCHIVE = 2**30  # bytes of an archive when unpacked, about three times what IMDb takes
 SPLITS = "train", "test"
 REVIEWS_PER_CLASS = 12_500
 REVIEW = re.compile(r"aclImdb/(train|test)/(pos|neg)/(\d+)_\d+\.txt")
@@ -184,7 +185,7 @@ def _load(data_set, read_sample):
     """Return (content, is_sample, source, sha256) of a data set, or of its sample."""
     try:
         path, place = _obtain(data_set)
-        return data_set.read(path), False, f"{path.name} from {place}", pooch.file_hash(path)
+        return _read(data_set, path), False, f"{path.name} from {place}", pooch.file_hash(path)
     except Unavailable as error:
         if os.environ.get("COURSE_REQUIRE_DATA", "0") not in ("", "0"):
             raise
@@ -339,6 +340,17 @@ def _within(seconds, call):
     return future.result(seconds)
 
 
+def _read(data_set, path):
+    """Return what the file of a data set holds; raise DataError where it holds something else."""
+    try:
+        return data_set.read(path)
+    except DataError:
+        raise
+    except Exception as error:  # of many kinds, by what the file holds
+        problem = f"({type(error).__name__}: {error})"
+        raise DataError(f"{path} has the right hash, but cannot be read {problem}") from error
+
+
 def _read_text(path):
     """Return the text of a UTF-8 file."""
     return path.read_text(encoding="utf-8-sig")
@@ -352,8 +364,12 @@ def _read_poems(path):
 
 def _read_zip(path):
     """Return the text of the one file in a zip archive."""
-    with zipfile.ZipFile(path) as archive, archive.open(archive.namelist()[0]) as member:
-        return _read_member(member)
+    with zipfile.ZipFile(path) as archive:
+        names = archive.namelist()
+        if len(names) != 1:
+            raise DataError(f"{path} must hold one file, got {len(names)}")
+        with archive.open(names[0]) as member:
+            return _read_member(member, f"{names[0]} in {path}")
 
 
 def _read_reviews(path):
@@ -363,7 +379,7 @@ def _read_reviews(path):
     damaged, the archive is read again.
     """
     kept = _places()["cache"] / f"reviews-{pooch.file_hash(path)[:16]}.json.gz"
-    damaged = OSError, EOFError, zlib.error, ValueError, TypeError, LookupError, DataError
+    damaged = OSError, EOFError, zlib.error, ValueError, TypeError, LookupError, RuntimeError
     with suppress(*damaged), gzip.open(kept, "rt", encoding="utf-8") as file:
         return _complete(json.load(file), kept)
     splits = _complete(_read_archive(path), path)
@@ -373,16 +389,22 @@ def _read_reviews(path):
 
 
 def _read_archive(path):
-    """Return the reviews from one pass over the archive; nothing is unpacked to disk."""
-    splits = {split: [] for split in SPLITS}
+    """Return the reviews from one pass over the archive; nothing is unpacked to disk.
+
+    A sparse member is left out: a header alone could ask for any number of zeros.
+    """
+    splits = {split: {} for split in SPLITS}
     with tarfile.open(path, "r|*") as archive:
         for member in archive:
+            if member.offset_data + member.size > MAX_ARCHIVE:
+                raise DataError(f"{path} holds more than {MAX_ARCHIVE:,} bytes")
             match = REVIEW.fullmatch(member.name)
-            if match and member.isfile():
-                text = _read_member(archive.extractfile(member))
-                splits[match[1]].append((int(match[2] == "pos"), int(match[3]), text))
+            if match and member.isfile() and not member.issparse():
+                text = _read_member(archive.extractfile(member), f"{member.name} in {path}")
+                splits[match[1]][match[2] == "pos", int(match[3])] = text  # a repeated name: once
     return {
-        split: [(text, label) for label, _, text in sorted(rows)] for split, rows in splits.items()
+        split: [(text, int(label)) for (label, _), text in sorted(texts.items())]
+        for split, texts in splits.items()
     }
 
 
@@ -407,11 +429,11 @@ def _keep(splits, kept):
         os.replace(path, kept)
 
 
-def _read_member(member):
-    """Return the text of an open file of an archive, or raise DataError where it is huge."""
+def _read_member(member, name):
+    """Return the text of an open file of an archive; raise DataError, with name, if it is huge."""
     data = member.read(MAX_MEMBER + 1)
     if len(data) > MAX_MEMBER:
-        raise DataError(f"{member.name} in the archive holds more than {MAX_MEMBER:,} bytes")
+        raise DataError(f"{name} holds more than {MAX_MEMBER:,} bytes")
     return data.decode()
 
 
