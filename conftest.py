@@ -50,7 +50,7 @@ def get_message(self, stream, timeout, ask=RunningKernel.get_message):
             return ask(self, stream, timeout=min(1, timeout))
         except Empty:
             if not self.is_alive():
-                raise RuntimeError("the kernel died in this cell") from None
+                raise RuntimeError("Kernel died") from None
             if time.monotonic() >= end:
                 raise
 

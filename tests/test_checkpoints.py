@@ -16,7 +16,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from hypothesis import HealthCheck, given, settings
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import nn
 
@@ -191,7 +191,7 @@ EXTRAS = st.recursive(
 )
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=40)
 @given(
     extra=st.dictionaries(st.text(), EXTRAS, max_size=3).filter(
         lambda extra: not extra.keys() & {"path", "model", "optimizer"}
@@ -408,7 +408,7 @@ def tiny():
     return model, adam
 
 
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=150)
 @given(place=st.floats(0, 1, exclude_max=True), bits=st.integers(1, 255))
 def test_any_flipped_byte_is_refused_or_does_not_matter(folder, place, bits):
     path, other = folder / "flipped.pt", tiny()
@@ -424,7 +424,7 @@ def test_any_flipped_byte_is_refused_or_does_not_matter(folder, place, bits):
     assert same(snapshot(*other), before)
 
 
-@settings(max_examples=150, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+@settings(max_examples=150)
 @given(
     start=st.sampled_from([b"", b"\x80", b"\x80\x02", b"PK\x03\x04", b"PK\x05\x06", b"\x8a\x0al"]),
     rest=st.binary(max_size=80),

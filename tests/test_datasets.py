@@ -152,9 +152,9 @@ written, WRITING = [], os.O_WRONLY | os.O_RDWR | os.O_CREAT
 
 def watch(event, args):
     if event == "open" and args[2] & WRITING or event == "os.mkdir":
-        written.append(str(args[0]))
+        written.append([event, str(args[0])])
     if event == "os.rename":
-        written.append(str(args[1]))
+        written.append([event, str(args[1])])
 
 
 sys.addaudithook(watch)
@@ -175,6 +175,12 @@ def fetching(url):
     return subprocess.Popen(command, cwd=datasets.ROOT, **pipes)
 
 
+def check_written(written, cache, file):
+    """Check that a process wrote into the cache alone, and moved the file whole into its place."""
+    assert all(path.startswith(f"{cache}") for _, path in written), written
+    assert [event for event, path in written if path == f"{file}"] == ["os.rename"]
+
+
 def test_two_processes_may_fetch_at_once_and_write_into_the_cache_alone(server, cache):
     running = [fetching(f"{server.url}/together/tiny.txt") for _ in range(2)]
     for process in running:
@@ -182,7 +188,7 @@ def test_two_processes_may_fetch_at_once_and_write_into_the_cache_alone(server, 
         assert process.returncode == 0, err
         path, written = json.loads(out)
         assert path == str(cache / "tiny.txt")
-        assert written and all(path.startswith(str(cache)) for path in written), written
+        check_written(written, cache, cache / "tiny.txt")
     assert [path.name for path in cache.iterdir()] == ["tiny.txt"]
     assert (cache / "tiny.txt").read_bytes() == CONTENT
 
@@ -226,10 +232,13 @@ def test_only_passing_failures_are_tried_again(serve, server, kind, times):
     assert server.requests[kind] == times
 
 
-def test_no_server_at_all(monkeypatch):
-    files = (File("tiny.txt", len(CONTENT), SHA256, ("http://127.0.0.1:1/tiny.txt",)),)
+def test_no_server_and_no_secure_server(server, monkeypatch):
+    insecure = f"{server.url}/good/tiny.txt".replace("http:", "https:")
+    problems = {"http://127.0.0.1:1/tiny.txt": "no connection", insecure: "no secure connection"}
+    files = (File("tiny.txt", len(CONTENT), SHA256, tuple(problems)),)
     monkeypatch.setitem(REGISTRY, "time_machine", replace(BASE, files=files))
-    assert "127.0.0.1:1/tiny.txt: no connection" in load_sample()[1]
+    message = load_sample()[1]
+    assert all(f"{url}: {problem}" in message for url, problem in problems.items())
 
 
 def test_a_name_server_that_hangs_is_not_waited_for(serve, monkeypatch):
@@ -538,6 +547,7 @@ def review_names(ids=(2, 10)):
 def test_reviews_are_sorted_and_other_members_ignored(monkeypatch, tmp_path):
     monkeypatch.setattr(datasets, "REVIEWS_PER_CLASS", 2)
     others = ["aclImdb/README", "aclImdb/train/unsup/0_0.txt", "aclImdb/train/pos/../../evil_1.txt"]
+    others += ["aclImdb/train/pos/3_7.txt~", "old/aclImdb/train/pos/3_7.txt"]
     found = [
         datasets._read_reviews(review_archive(tmp_path / "tiny.tar.gz", names))
         for names in (review_names() + others, others + review_names()[::-1])
@@ -976,18 +986,17 @@ def test_an_interrupted_copy_leaves_nothing_behind(monkeypatch, archive, cache):
 
 
 READ = f"""{WATCH}
-import time
-
 datasets.REVIEWS_PER_CLASS = 2
 os_replace = os.replace
 
 
-def slowly(*paths):
-    time.sleep(0.3)  # until the other process is as far
+def together(*paths):
+    print("ready", flush=True)
+    input()  # the other process is ready, too
     os_replace(*paths)
 
 
-os.replace = slowly
+os.replace = together
 reviews = datasets._read_reviews(Path(sys.argv[1]))
 print(json.dumps([reviews, written]))
 """
@@ -996,19 +1005,21 @@ print(json.dumps([reviews, written]))
 def reading(archive):
     """Start a process that reads the reviews, and reports them and where it has written."""
     command = [sys.executable, "-c", READ, str(archive)]
-    pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, "text": True}
-    return subprocess.Popen(command, cwd=datasets.ROOT, **pipes)
+    pipes = dict.fromkeys(["stdin", "stdout", "stderr"], subprocess.PIPE)
+    return subprocess.Popen(command, cwd=datasets.ROOT, text=True, **pipes)
 
 
 def test_two_processes_may_read_at_once_and_write_into_the_cache_alone(monkeypatch, archive, cache):
     running = [reading(archive) for _ in range(2)]
+    ready = [process.stdout.readline() for process in running]
     for process in running:
-        out, err = process.communicate(timeout=60)
+        out, err = process.communicate("\n", timeout=60)
         assert process.returncode == 0, err
         reviews, written = json.loads(out)
         assert reviews == json.loads(json.dumps(eight()))
-        assert written and all(path.startswith(str(cache)) for path in written), written
-        assert not [path for path in written if "aclImdb" in path], "nothing is unpacked"
+        assert ready == ["ready\n"] * 2
+        check_written(written, cache, kept_for(archive, cache))
+        assert "aclImdb" not in str(written), "nothing is unpacked"
     assert list(cache.rglob("*")) == [kept_for(archive, cache)]
     assert read_without_the_archive(monkeypatch, archive) == eight()
 
