@@ -6,8 +6,6 @@ READY := .venv/.ready
 NOTEBOOKS ?= chapters/*.ipynb
 # Kernels take their figures' backend from the course, not from the caller's shell.
 unexport MPLBACKEND
-# Threads that wait must sleep: where they spin, two kernels on two cores are 20 times slower.
-export OMP_WAIT_POLICY ?= PASSIVE
 
 .PHONY: book zip test record bench linkcheck serve clean
 

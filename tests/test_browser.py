@@ -1,7 +1,7 @@
 """The built site in a real browser: each page loads, can be read by everybody, and works offline.
 
-Each page is opened wide and narrow, light and dark, and a picture of each lands in
-_build/screenshots. `make test` builds the site before.
+Each page is opened once, looked at wide and narrow, light and dark, and used as a reader would;
+pictures of it land in _build/screenshots. `make test` builds the site before.
 """
 
 import shutil
@@ -32,6 +32,7 @@ WIDE, NARROW = 1400, 375  # pixels
 TOC = yaml.safe_load((ROOT / "_toc.yml").read_text(encoding="utf8"))
 PAGES = [TOC["root"], *(page["file"] for part in TOC["parts"] for page in part["chapters"])]
 CHAPTERS = [page for page in PAGES if page.startswith("chapters/")]
+PAGES.sort(key=lambda page: page not in CHAPTERS)  # by its place pytest knows that a page is open
 
 needs_browser = pytest.mark.skipif(not PROGRAM, reason="no Chromium or Google Chrome was found")
 
@@ -94,74 +95,68 @@ def tab(chromium):
     page.close()
 
 
-VIEWS = [
-    pytest.param(SimpleNamespace(name=page.values[0], theme=theme, width=width), marks=page.marks)
-    for page in spread(PAGES)
-    for theme in ("light", "dark")
-    for width in (WIDE, NARROW)
-]
-
-
-def label(view):
-    """Return the name of a view, as tests and pictures bear it."""
-    return f"{view.name.rpartition('/')[2]}-{view.width}-{view.theme}"
-
-
-@pytest.fixture(scope="module", params=VIEWS, ids=label)
-def view(request, chromium, address):
+@pytest.fixture(scope="module", params=spread(PAGES))
+def opened(request, chromium, address):
     """Return a page as a reader opens it, with what went wrong on the way."""
-    view = SimpleNamespace(**vars(request.param))
-    view.page = new_page(chromium, view.width, view.theme)
-    view.troubles = checks.listen(view.page, address)
-    view.page.goto(f"{address}/{view.name}.html")
-    checks.settle(view.page)
-    yield view
-    view.page.close()
+    page = new_page(chromium)
+    page.context.grant_permissions(["clipboard-read", "clipboard-write"])
+    troubles = checks.listen(page, address)
+    page.goto(f"{address}/{request.param}.html")
+    checks.settle(page)
+    yield SimpleNamespace(name=request.param, page=page, troubles=troubles)
+    page.close()
+
+
+@pytest.fixture
+def view(opened, width, theme):
+    """Return an open page at this width of the window, for a reader with this theme."""
+    opened.page.set_viewport_size({"width": width, "height": 1000})
+    opened.page.emulate_media(color_scheme=theme)
+    checks.settle(opened.page)
+    return opened
+
+
+EACH_WIDTH = pytest.mark.parametrize("width", [WIDE, NARROW])
+EACH_THEME = pytest.mark.parametrize("theme", ["light", "dark"])
 
 
 @needs_browser
-def test_page_loads_without_an_error_or_another_host(view):
-    assert view.troubles == []
+@EACH_WIDTH
+@EACH_THEME
+def test_theme_is_the_readers_and_figures_are_legible_in_it(view, theme):
+    assert view.page.locator("html").get_attribute("data-theme") == theme
+    assert checks.faint_figures(view.page) == []
 
 
 @needs_browser
-def test_formulas_are_typeset(view):
-    assert checks.unset_formulas(view.page) == []
-
-
-@needs_browser
-def test_images_are_there_and_have_words(view):
-    assert checks.poor_images(view.page) == []
-
-
-@needs_browser
+@EACH_WIDTH
+@EACH_THEME
 def test_nothing_is_wider_than_the_screen(view):
     assert checks.too_wide(view.page) == []
 
 
 @needs_browser
-def test_theme_is_the_readers_and_figures_are_legible_in_it(view):
-    assert view.page.locator("html").get_attribute("data-theme") == view.theme
-    assert checks.faint_figures(view.page) == []
+@EACH_WIDTH
+@EACH_THEME
+def test_images_are_there_and_have_words(view):
+    assert checks.poor_images(view.page) == []
 
 
 @needs_browser
-def test_a_picture_is_taken(view):
+@EACH_WIDTH
+@EACH_THEME
+def test_formulas_are_typeset(view):
+    assert checks.unset_formulas(view.page) == []
+
+
+@needs_browser
+@pytest.mark.parametrize(("width", "theme"), [(WIDE, "light"), (NARROW, "dark")])
+def test_a_picture_is_taken(view, width, theme):
     PICTURES.mkdir(exist_ok=True)
-    path = PICTURES / f"{label(view)}.png"
+    path = PICTURES / f"{view.name.rpartition('/')[2]}-{width}-{theme}.png"
     path.unlink(missing_ok=True)
     view.page.screenshot(path=path, full_page=True)
     assert path.stat().st_size > 10_000
-
-
-@needs_browser
-@pytest.mark.parametrize("theme", ["light", "dark"])
-@pytest.mark.parametrize("name", spread(PAGES))
-def test_axe_finds_no_barrier(chromium, address, name, theme):
-    with new_page(chromium, theme=theme) as page:
-        page.goto(f"{address}/{name}.html")
-        checks.settle(page)
-        assert checks.barriers(page) == []
 
 
 def chapter(name):
@@ -182,23 +177,22 @@ def test_search_finds_every_chapter_by_its_title(tab, address, name):
 
 
 @needs_browser
-@pytest.mark.parametrize("name", spread(CHAPTERS))
-def test_copy_button_copies_a_cell(tab, address, name):
-    tab.goto(f"{address}/{name}.html")
-    checks.settle(tab)
-    first = next(cell for cell in chapter(name).cells if cell.cell_type == "code")
-    cell = tab.locator(".cell_input").first
+@pytest.mark.parametrize("opened", spread(CHAPTERS), indirect=True)
+@pytest.mark.parametrize(("width", "theme"), [(WIDE, "light")])
+def test_copy_button_copies_a_cell(view):
+    first = next(cell for cell in chapter(view.name).cells if cell.cell_type == "code")
+    cell = view.page.locator(".cell_input").first
     cell.hover()
     cell.locator("button.copybtn").click()
-    assert tab.evaluate("navigator.clipboard.readText()").strip() == first.source.strip()
+    copied = view.page.evaluate("navigator.clipboard.readText()")
+    assert copied.strip() == first.source.strip()
 
 
 @needs_browser
-@pytest.mark.parametrize("name", spread(CHAPTERS))
-def test_solutions_open_and_close_by_mouse_and_by_key(tab, address, name):
-    tab.goto(f"{address}/{name}.html")
-    checks.settle(tab)
-    solutions = tab.locator(".solution.dropdown").all()
+@pytest.mark.parametrize("opened", spread(CHAPTERS), indirect=True)
+@pytest.mark.parametrize(("width", "theme"), [(WIDE, "light")])
+def test_solutions_open_and_close_by_mouse_and_by_key(view):
+    solutions = view.page.locator(".solution.dropdown").all()
     assert len(solutions) >= 3
     for solution in solutions:
         button, last = solution.locator("button.toggle-button"), solution.locator("> *").last
@@ -207,6 +201,18 @@ def test_solutions_open_and_close_by_mouse_and_by_key(tab, address, name):
         assert last.is_visible() and button.get_attribute("aria-expanded") == "true"
         button.press("Enter")
         assert not last.is_visible() and button.get_attribute("aria-expanded") == "false"
+
+
+@needs_browser
+@pytest.mark.parametrize("width", [WIDE])
+@EACH_THEME
+def test_axe_finds_no_barrier(view):
+    assert checks.barriers(view.page) == []
+
+
+@needs_browser
+def test_page_asks_no_other_host_and_says_no_error(opened):
+    assert opened.troubles == []
 
 
 # --- Links, read off the files ---

@@ -252,7 +252,7 @@ def test_more_padding_and_other_padding_change_nothing(kind, pool, num_direction
         all_close(gradients(model, again), grads, 1e-12)
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=40)
 @given(
     lengths=st.lists(st.integers(1, 9), min_size=1, max_size=5),
     more=st.integers(0, 5),
@@ -345,7 +345,7 @@ def test_reverse_turns_each_row_and_leaves_its_padding():
     assert torch.equal(X, kept)
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=40)
 @given(
     texts=st.lists(st.lists(st.integers(0, 9), min_size=1, max_size=9), min_size=1, max_size=6),
     value=st.integers(-1, 9),
@@ -357,7 +357,7 @@ def test_reverse_is_python_s_and_undoes_itself(texts, value):
     assert torch.equal(reverse(turned, lengths), X)
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=40)
 @given(lengths=st.lists(st.integers(1, 9), min_size=1, max_size=6), more=st.integers(0, 4))
 def test_pools_equal_a_loop_over_texts(lengths, more):
     torch.manual_seed(3)
