@@ -204,15 +204,15 @@ def test_solutions_open_and_close_by_mouse_and_by_key(view):
 
 
 @needs_browser
+def test_page_asks_no_other_host_and_says_no_error(opened):
+    assert opened.troubles == []
+
+
+@needs_browser
 @pytest.mark.parametrize("width", [WIDE])
 @EACH_THEME
 def test_axe_finds_no_barrier(view):
     assert checks.barriers(view.page) == []
-
-
-@needs_browser
-def test_page_asks_no_other_host_and_says_no_error(opened):
-    assert opened.troubles == []
 
 
 # --- Links, read off the files ---
