@@ -123,30 +123,12 @@ EACH_THEME = pytest.mark.parametrize("theme", ["light", "dark"])
 @needs_browser
 @EACH_WIDTH
 @EACH_THEME
-def test_theme_is_the_readers_and_figures_are_legible_in_it(view, theme):
-    assert view.page.locator("html").get_attribute("data-theme") == theme
-    assert checks.faint_figures(view.page) == []
-
-
-@needs_browser
-@EACH_WIDTH
-@EACH_THEME
-def test_nothing_is_wider_than_the_screen(view):
-    assert checks.too_wide(view.page) == []
-
-
-@needs_browser
-@EACH_WIDTH
-@EACH_THEME
-def test_images_are_there_and_have_words(view):
-    assert checks.poor_images(view.page) == []
-
-
-@needs_browser
-@EACH_WIDTH
-@EACH_THEME
-def test_formulas_are_typeset(view):
-    assert checks.unset_formulas(view.page) == []
+def test_page_is_whole_and_legible(view, theme):
+    page = view.page
+    assert page.locator("html").get_attribute("data-theme") == theme
+    assert checks.unset_formulas(page) + checks.poor_images(page) == []
+    assert checks.too_wide(page) == []
+    assert checks.faint_figures(page) == []
 
 
 @needs_browser

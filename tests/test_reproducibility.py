@@ -22,8 +22,9 @@ sys.path.insert(0, str(ROOT / "_ext"))
 from checked_cells import data_tags, how_checked, missing_tags  # noqa: E402
 from notebook_cache import cache_folder, data_paths, in_cache  # noqa: E402
 
-ONE_A_WORKER = [
-    pytest.param(path, id=path.stem, marks=pytest.mark.xdist_group(path.stem)) for path in CHAPTERS
+ONE_A_WORKER = [  # the short ones come last, so that no worker has to wait for the other
+    pytest.param(path, id=path.stem, marks=pytest.mark.xdist_group(path.stem))
+    for path in reversed(CHAPTERS)
 ]
 NO_SERVER = "http://127.0.0.1:9"  # nothing listens there
 BOOK_FIRST = "the book was not built from these files, settings and data: make book comes first"
