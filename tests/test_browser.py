@@ -128,7 +128,13 @@ def test_page_is_whole_and_legible(view, theme):
     assert page.locator("html").get_attribute("data-theme") == theme
     assert checks.unset_formulas(page) + checks.poor_images(page) == []
     assert checks.too_wide(page) == []
-    assert checks.faint_figures(page) == []
+
+
+@needs_browser
+@pytest.mark.parametrize("width", [WIDE])
+@EACH_THEME
+def test_figures_stand_out(view):
+    assert checks.faint_figures(view.page) == []
 
 
 @needs_browser
