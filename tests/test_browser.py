@@ -141,9 +141,9 @@ def test_figures_stand_out(view):
 @pytest.mark.parametrize(("width", "theme"), [(WIDE, "light"), (NARROW, "dark")])
 def test_a_picture_is_taken(view, width, theme):
     PICTURES.mkdir(exist_ok=True)
-    path = PICTURES / f"{view.name.rpartition('/')[2]}-{width}-{theme}.png"
+    path = PICTURES / f"{view.name.rpartition('/')[2]}-{width}-{theme}.jpg"
     path.unlink(missing_ok=True)
-    view.page.screenshot(path=path, full_page=True)
+    view.page.screenshot(path=path, full_page=True, quality=80)
     assert path.stat().st_size > 10_000
 
 
