@@ -3,6 +3,8 @@
 import ast
 import itertools
 import re
+from collections import defaultdict
+from functools import cache
 from pathlib import Path
 
 import nbformat
@@ -218,13 +220,18 @@ def taught():
     ]
 
 
+@cache
+def written():
+    """Return {name: the trees, without docstrings, of all definitions of that name in chapters}."""
+    trees = defaultdict(list)
+    for path in CHAPTERS:
+        for cell in code_cells(nbformat.read(path, as_version=4)):
+            for name, tree in definitions(cell.source).items():
+                trees[name].append(tree)
+    return trees
+
+
 @pytest.mark.parametrize(("module", "name"), taught())
 def test_saved_definitions_equal_the_chapters(module, name):
     saved = definitions(UTILS[module].read_text(encoding="utf8"))[name]
-    written = [
-        definitions(cell.source)[name]
-        for path in CHAPTERS
-        for cell in code_cells(nbformat.read(path, as_version=4))
-        if name in definitions(cell.source)
-    ]
-    assert written == [saved]
+    assert written()[name] == [saved]

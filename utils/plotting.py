@@ -238,6 +238,7 @@ def _arrow(ax, start, end, label="", bend=0.0):
     arrow = FancyArrowPatch((x1, y1), (x2, y2), **ends, **gaps)
     arrow.set(arrowstyle="-" if _is_bend(end) else "-|>", color=INK)
     arrow.set_connectionstyle(f"arc3,rad={bend}")
+    arrow.set_in_layout(False)  # boxes make all the room; an arrow is slow to measure
     ax.add_artist(arrow)  # add_patch would make room for the arc's far control point
     x, y = (x1 + x2 + bend * (y2 - y1)) / 2, (y1 + y2 - bend * (x2 - x1)) / 2  # its middle
     ax.update_datalim([(x, y)])
