@@ -4,6 +4,8 @@ BIN := .venv/bin
 READY := .venv/.ready
 # What `make record` executes: all, or those named: make record NOTEBOOKS=chapters/09_imdb.ipynb
 NOTEBOOKS ?= chapters/*.ipynb
+# One worker more than there are cores: each of them waits now and then for a browser or a kernel.
+WORKERS := $(shell echo $$(( $$(getconf _NPROCESSORS_ONLN) + 1 )))
 # Kernels take their figures' backend from the course, not from the caller's shell.
 unexport MPLBACKEND
 
@@ -23,7 +25,7 @@ zip: book
 test: book
 	@set -e; $(BIN)/ruff check .; $(BIN)/ruff format --check .; \
 	t0=$$(date +%s); $(BIN)/python -m pytest --cov --cov-report=term \
-	  -n auto --maxprocesses 8 --dist loadgroup --nbval; \
+	  -n $(WORKERS) --maxprocesses 8 --dist loadgroup --nbval; \
 	t1=$$(date +%s); echo "tests $$((t1 - t0)) s"; \
 	echo "All tests passed; the report is above."
 
