@@ -27,7 +27,6 @@ def pytest_configure(config):
         filter(None, [str(ROOT), os.environ.get("PYTHONPATH")])
     )
     os.environ["OMP_NUM_THREADS"] = "1"  # or kernels side by side would share their cores
-    os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")  # or threads that wait take the cores
     os.environ["PYTHONHASHSEED"] = "0"  # test_reproducibility.py has another, and two threads
     RunningKernel.execute_cell_input = execute_cell_input
     RunningKernel.get_message = get_message

@@ -7,6 +7,7 @@ and hashes that nobody chose; what it gave is looked up where the site's pages c
 """
 
 import copy
+import os
 import sys
 from pathlib import Path
 from types import SimpleNamespace
@@ -43,6 +44,23 @@ def other_surroundings(monkeypatch, tmp_path):
     monkeypatch.setenv("COURSE_PROFILE", "quick")
 
 
+@pytest.fixture
+def one_core(worker_id):
+    """Let kernels keep to one core, on which two threads take turns.
+
+    They share each sum as they would on two. On two that have other things to do, they would wait
+    for each other twice as long as they work.
+    """
+    if not hasattr(os, "sched_setaffinity"):  # only Linux has it
+        yield
+        return
+    cores = sorted(os.sched_getaffinity(0))
+    number = int(worker_id.removeprefix("gw")) if worker_id != "master" else 0
+    os.sched_setaffinity(0, {cores[number % len(cores)]})
+    yield
+    os.sched_setaffinity(0, cores)
+
+
 def read(path):
     """Return a notebook with its stored outputs."""
     return nbformat.read(path, as_version=4)
@@ -69,7 +87,7 @@ def differences(stored, executed):
 
 
 @pytest.fixture
-def executed(path, other_surroundings):
+def executed(path, other_surroundings, one_core):
     """Return a chapter as a fresh kernel executed it."""
     notebook = read(path)
     for cell in notebook.cells:
