@@ -9,6 +9,7 @@ and hashes that nobody chose; what it gave is looked up where the site's pages c
 import copy
 import os
 import sys
+from itertools import cycle
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -23,9 +24,11 @@ sys.path.insert(0, str(ROOT / "_ext"))
 from checked_cells import data_tags, how_checked, missing_tags  # noqa: E402
 from notebook_cache import cache_folder, data_paths, in_cache  # noqa: E402
 
-ONE_A_WORKER = [  # the short ones come last, so that no worker has to wait for the other
-    pytest.param(path, id=path.stem, marks=pytest.mark.xdist_group(path.stem))
-    for path in reversed(CHAPTERS)
+CAN_CHOOSE = hasattr(os, "sched_setaffinity")  # on which core a process runs
+CORES = sorted(os.sched_getaffinity(0)) if CAN_CHOOSE else range(os.cpu_count() or 1)
+IN_TURN_ON_A_CORE = [  # the cores deal out the chapters among them, and each is one worker's
+    pytest.param(path, core, id=path.stem, marks=pytest.mark.xdist_group(f"core {core}"))
+    for path, core in zip(reversed(CHAPTERS), cycle(CORES), strict=False)
 ]
 NO_SERVER = "http://127.0.0.1:9"  # nothing listens there
 BOOK_FIRST = "the book was not built from these files, settings and data: make book comes first"
@@ -45,20 +48,17 @@ def other_surroundings(monkeypatch, tmp_path):
 
 
 @pytest.fixture
-def one_core(worker_id):
-    """Let kernels keep to one core, on which two threads take turns.
+def one_core(core):
+    """Let kernels keep to this core, on which two threads take turns.
 
-    They share each sum as they would on two. On two that have other things to do, they would wait
-    for each other twice as long as they work.
+    They share each sum as they would on two cores. But on two that have other things to do, they
+    would wait for each other longer than they work.
     """
-    if not hasattr(os, "sched_setaffinity"):  # only Linux has it
-        yield
-        return
-    cores = sorted(os.sched_getaffinity(0))
-    number = int(worker_id.removeprefix("gw")) if worker_id != "master" else 0
-    os.sched_setaffinity(0, {cores[number % len(cores)]})
+    if CAN_CHOOSE:
+        os.sched_setaffinity(0, {core})
     yield
-    os.sched_setaffinity(0, cores)
+    if CAN_CHOOSE:
+        os.sched_setaffinity(0, CORES)
 
 
 def read(path):
@@ -99,7 +99,7 @@ def executed(path, other_surroundings, one_core):
     ).execute()
 
 
-@pytest.mark.parametrize("path", ONE_A_WORKER)
+@pytest.mark.parametrize(("path", "core"), IN_TURN_ON_A_CORE)
 def test_same_outputs_on_samples_with_other_threads_and_hashes(path, executed):
     assert differences(read(path), executed) == []
     surroundings, _ = printed(executed.cells[-1])
