@@ -119,3 +119,10 @@ def test_provenance_names_versions_profile_and_data(capsys, profile):
     out = capsys.readouterr().out
     assert f"PyTorch {torch.__version__}" in out and f"profile  {profile}" in out
     assert "data     book: folder, sha256 000000000000" in out
+
+
+@pytest.mark.parametrize(("number", "words"), [(1, ", 1 thread\n"), (2, ", 2 threads\n")])
+def test_provenance_counts_threads(capsys, monkeypatch, number, words):
+    monkeypatch.setattr(runtime.torch, "get_num_threads", lambda: number)
+    runtime.provenance()
+    assert words in capsys.readouterr().out

@@ -88,7 +88,8 @@ def check_positive(**named):
 def provenance(*data):
     """Print what this run stands on: device, versions, profile, and each corpus with its hash."""
     gpu = torch.cuda.get_device_name() if torch.cuda.is_available() else platform.machine()
-    print(f"device   {device().type} ({gpu}), {torch.get_num_threads()} threads")
+    threads = torch.get_num_threads()
+    print(f"device   {device().type} ({gpu}), {threads} thread{'s' if threads > 1 else ''}")
     print(f"versions Python {platform.python_version()}, PyTorch {torch.__version__}")
     print(f"profile  {profile()}")
     for corpus in data:
