@@ -25,7 +25,7 @@ zip: book
 test: book
 	@set -e; $(BIN)/ruff check .; $(BIN)/ruff format --check .; \
 	t0=$$(date +%s); $(BIN)/python -m pytest --cov --cov-report=term \
-	  -n $(WORKERS) --maxprocesses 8 --dist loadgroup --nbval; \
+	  -n $(WORKERS) --maxprocesses 8 --dist loadgroup --no-loadscope-reorder --nbval; \
 	t1=$$(date +%s); echo "tests $$((t1 - t0)) s"; \
 	echo "All tests passed; the report is above."
 

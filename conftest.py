@@ -19,6 +19,9 @@ from checked_cells import how_checked, missing_tags  # noqa: E402
 
 # nbval compares stdout and text/plain. Left out, besides its own list (png, jpeg, widgets):
 NOT_COMPARED = ("stderr", "text/html", "text/latex", "text/markdown", "image/svg+xml")
+# What takes long begins early, so that no worker is still at it when the others have ended.
+LONG_FIRST = ["test_reproducibility.py", "test_browser.py", "test_site.py", "test_nbval.py"]
+LONG_FIRST += sorted((path.name for path in ROOT.glob("chapters/*.ipynb")), reverse=True)
 
 
 def pytest_configure(config):
@@ -54,9 +57,16 @@ def get_message(self, stream, timeout, ask=RunningKernel.get_message):
                 raise
 
 
+def place(item):
+    """Return the place of a test's file in the order of execution."""
+    name = item.path.name
+    return LONG_FIRST.index(name) if name in LONG_FIRST else len(LONG_FIRST)
+
+
 @pytest.hookimpl(tryfirst=True)  # xdist writes the groups into the names of the tests after this
 def pytest_collection_modifyitems(config, items):
     """Keep files together; run cells of a missing data set without comparing; note how."""
+    items.sort(key=place)
     missing = missing_tags()
     for item in items:
         if not item.get_closest_marker("xdist_group"):
