@@ -650,6 +650,17 @@ def test_a_zip_bomb_is_not_unpacked(monkeypatch, tmp_path):
         tracemalloc.stop()
 
 
+def test_a_zip_bomb_that_calls_itself_small_is_not_unpacked(monkeypatch, tmp_path):
+    path = bomb(tmp_path / "bomb.zip", 2**25)
+    path.write_bytes(path.read_bytes().replace((2**25).to_bytes(4, "little"), bytes([9, 0, 0, 0])))
+    tracemalloc.start()
+    try:
+        load_refused(monkeypatch, "lyrics", path, r"cannot be read \(BadZipFile: Bad CRC-32")
+        assert tracemalloc.get_traced_memory()[1] < 2**23
+    finally:
+        tracemalloc.stop()
+
+
 @pytest.mark.parametrize("mode", ["w:gz", "w:xz"])
 def test_a_huge_review_is_refused(monkeypatch, tmp_path, mode):
     monkeypatch.setattr(datasets, "MAX_MEMBER", 2**20)

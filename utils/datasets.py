@@ -369,7 +369,8 @@ def _read_zip(path):
         if len(names) != 1:
             raise DataError(f"{path} must hold one file, got {len(names)}")
         with archive.open(names[0]) as member:
-            return _read_member(member, f"{names[0]} in {path}")
+            size = archive.getinfo(names[0]).file_size
+            return _read_member(member, size, f"{names[0]} in {path}")
 
 
 def _read_reviews(path):
@@ -400,7 +401,8 @@ def _read_archive(path):
                 raise DataError(f"{path} holds more than {MAX_ARCHIVE:,} bytes")
             match = REVIEW.fullmatch(member.name)
             if match and member.isfile() and not member.issparse():
-                text = _read_member(archive.extractfile(member), f"{member.name} in {path}")
+                file, name = archive.extractfile(member), f"{member.name} in {path}"
+                text = _read_member(file, member.size, name)
                 splits[match[1]][match[2] == "pos", int(match[3])] = text  # a repeated name: once
     return {
         split: [(text, int(label)) for (label, _), text in sorted(texts.items())]
@@ -420,21 +422,23 @@ def _complete(splits, path):
 
 
 def _keep(splits, kept):
-    """Write the reviews to the file `kept` of the cache, whole or not at all."""
+    """Write the reviews to the file `kept` of the cache, whole or not at all.
+
+    gzip is here for its checksum: at level 0 it packs nothing, which would take a second.
+    """
     kept.parent.mkdir(parents=True, exist_ok=True)
     with TemporaryDirectory(prefix=TEMPORARY, dir=kept.parent) as folder:
         path = Path(folder) / kept.name
-        with gzip.open(path, "wt", compresslevel=1, encoding="utf-8") as file:
+        with gzip.open(path, "wt", compresslevel=0, encoding="utf-8") as file:
             file.write(json.dumps(splits))
         os.replace(path, kept)
 
 
-def _read_member(member, name):
+def _read_member(member, size, name):
     """Return the text of an open file of an archive; raise DataError, with name, if it is huge."""
-    data = member.read(MAX_MEMBER + 1)
-    if len(data) > MAX_MEMBER:
+    if size > MAX_MEMBER:
         raise DataError(f"{name} holds more than {MAX_MEMBER:,} bytes")
-    return data.decode()
+    return member.read(size).decode()
 
 
 def _read_sample_reviews(path):
