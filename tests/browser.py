@@ -57,6 +57,7 @@ ONE_OF_EACH_KIND = """() => {
     if (kinds.has(kind)) word.replaceWith(word.textContent);
     kinds.add(kind);
   }
+  document.body.normalize();
 }"""
 
 
