@@ -78,7 +78,8 @@ def execute_ahead(app, env, docnames):
     if env.mystnb_config.execution_mode != "cache":
         return
     cache = get_cache(env.mystnb_config.execution_cache_path)
-    paths = [Path(env.doc2path(docname)) for docname in sorted(docnames)]
+    # The later chapters take longest, so they begin first.
+    paths = [Path(env.doc2path(docname)) for docname in sorted(docnames, reverse=True)]
     notebooks = {p: nbformat.read(p, 4) for p in paths if p.suffix == ".ipynb"}
     missing = {p: nb for p, nb in notebooks.items() if not in_cache(cache, nb)}
     with ThreadPoolExecutor(WORKERS) as pool:
