@@ -16,6 +16,7 @@ from nbval.plugin import IPyNbCell
 ROOT = Path(__file__).parent
 sys.path.insert(0, str(ROOT / "_ext"))
 from checked_cells import how_checked, missing_tags  # noqa: E402
+from cores import CORES, keep_to  # noqa: E402
 
 # nbval compares stdout and text/plain. Left out, besides its own list (png, jpeg, widgets):
 NOT_COMPARED = ("stderr", "text/html", "text/latex", "text/markdown", "image/svg+xml")
@@ -29,12 +30,21 @@ def pytest_configure(config):
     os.environ["PYTHONPATH"] = os.pathsep.join(
         filter(None, [str(ROOT), os.environ.get("PYTHONPATH")])
     )
-    os.environ["OMP_NUM_THREADS"] = "1"  # or kernels side by side would share their cores
-    os.environ["PYTHONHASHSEED"] = "0"  # test_reproducibility.py has another, and two threads
+    os.environ["OMP_NUM_THREADS"] = "1"  # or tests side by side would share their cores
+    os.environ["PYTHONHASHSEED"] = "0"  # test_reproducibility.py has another
+    RunningKernel.__init__ = start_kernel
     RunningKernel.execute_cell_input = execute_cell_input
     RunningKernel.get_message = get_message
     # Coverage is that of the unit tests: within a kernel it ends the kernel.
     nbval.plugin.setup_coverage = nbval.plugin.teardown_coverage = lambda *_: None
+
+
+def start_kernel(self, *args, start=RunningKernel.__init__, **options):
+    """Stand in for nbval's method: two threads, which keep to the core of their worker."""
+    worker = int(os.environ.get("PYTEST_XDIST_WORKER", "gw0").removeprefix("gw"))
+    with keep_to(CORES[worker % len(CORES)]), pytest.MonkeyPatch.context() as patch:
+        patch.setenv("OMP_NUM_THREADS", "2")
+        start(self, *args, **options)
 
 
 def execute_cell_input(self, cell_input, allow_stdin=None):

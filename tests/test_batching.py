@@ -103,6 +103,21 @@ def test_offsets_are_uniform_first_and_last_included(sampler):
 
 
 @both
+@settings(max_examples=10)
+@given(batch_size=st.integers(1, 3), num_steps=st.integers(2, 6), number=st.integers(0, 9))
+def test_offsets_are_uniform_for_any_size(sampler, batch_size, num_steps, number):
+    """Each offset comes about as often as the others, within five standard deviations."""
+    torch.manual_seed(number)
+    ids, passes, share = torch.arange((3 * batch_size + 1) * num_steps), 400, 1 / num_steps
+    firsts = Counter(
+        min(X.min().item() for X, _ in sampler(ids, batch_size, num_steps)) for _ in range(passes)
+    )
+    assert firsts.keys() <= set(range(num_steps))
+    spread = (passes * share * (1 - share)) ** 0.5
+    assert all(abs(firsts[i] - passes * share) <= 5 * spread for i in range(num_steps))
+
+
+@both
 @pytest.mark.parametrize("offset", [0, 4])
 def test_first_and_last_offset(sampler, offset, monkeypatch):
     fix_offset(monkeypatch, offset)

@@ -93,6 +93,19 @@ def files_in(folder):
     return [path for path in folder.rglob("*") if path.is_file()] + list(folder.glob("recurrent*"))
 
 
+WRITING = os.O_WRONLY | os.O_RDWR | os.O_CREAT
+opened_to_write = []
+
+
+def watch(event, args):
+    """Note the files that are opened to be written to; Python calls it for all that happens."""
+    if event == "open" and isinstance(args[2], int) and args[2] & WRITING:
+        opened_to_write.append(str(args[0]))
+
+
+sys.addaudithook(watch)
+
+
 def load_sample():
     """Load the tiny text where it cannot be had; return the sample and the warning's text."""
     with pytest.warns(SampleWarning) as caught:
@@ -213,9 +226,11 @@ FAILURES = {
 @pytest.mark.parametrize("kind", FAILURES)
 def test_a_bad_server_leads_to_the_sample_with_the_reason(serve, server, cache, kind):
     serve(kind)
+    opened_to_write.clear()
     start = time.monotonic()
     corpus, message = load_sample()
     assert time.monotonic() - start < 30
+    assert all(path.startswith(f"{cache}/") for path in opened_to_write), opened_to_write
     assert corpus.is_sample and corpus.text == (datasets.SAMPLES / "story.txt").read_text("utf-8")
     assert corpus.source.startswith("sample: ") and FAILURES[kind] in corpus.source
     assert "story.txt is a SAMPLE" in message and FAILURES[kind] in message

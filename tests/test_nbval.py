@@ -27,7 +27,7 @@ KINDS = {  # what a stored output says: how to find it, its group being the char
 KNOWN = [  # source, what is stored, tags; what is stored of the last two is wrong
     ("value = 6 * 7", "", []),
     ("print(value)", "42\n", []),
-    ("import os\nprint(*map(os.environ.get, ['OMP_NUM_THREADS', 'PYTHONHASHSEED']))", "1 0\n", []),
+    ("import os\nprint(*map(os.environ.get, ['OMP_NUM_THREADS', 'PYTHONHASHSEED']))", "2 0\n", []),
     ("print(value)", "about 40\n", ["nbval-ignore-output"]),
     ("print(value)", "41\n", ["data-time-machine"]),
 ]
@@ -53,10 +53,11 @@ def outcomes(result):
 
 
 def write(path, cells):
-    """Write a notebook of cells given as (source, printed output, tags)."""
+    """Write a notebook of cells given as (source, outputs or what was printed, tags)."""
     notebook = new_notebook(metadata={"kernelspec": KERNEL})
-    for number, (source, text, tags) in enumerate(cells, start=1):
-        outputs = [new_output("stream", name="stdout", text=text)] if text else []
+    for number, (source, outputs, tags) in enumerate(cells, start=1):
+        if isinstance(outputs, str):
+            outputs = [new_output("stream", name="stdout", text=outputs)] if outputs else []
         cell = new_code_cell(source, outputs=outputs, execution_count=number)
         cell.metadata.tags = tags
         notebook.cells.append(cell)
@@ -98,6 +99,18 @@ def test_a_changed_character_of_each_kind_fails_its_cell_alone(tmp_path):
     details, _, summary = result.stdout.partition("short test summary info")
     assert summary  # where CI is set, pytest repeats the reasons there
     assert details.count("Cell outputs differ") == len(KINDS)
+
+
+VALUE = new_output("execute_result", {"text/plain": "41"}, execution_count=1)
+FIGURE = new_output("display_data", {"text/plain": "<Figure size 640x360>", "image/png": ""})
+
+
+def test_a_changed_value_fails_its_cell_and_a_figure_counts_as_no_text(tmp_path):
+    write(tmp_path / "one.ipynb", [("6 * 7", [VALUE], []), ("0", [FIGURE], [])])
+    result = run(tmp_path)
+    assert outcomes(result)["FAILED"] == {("one", 0), ("one", 1)}, result.stdout
+    counts = "1 compared; executed only: no text 1\n"
+    assert f"\none.ipynb: {counts}" in result.stdout.partition(REPORT)[2], result.stdout
 
 
 def test_report_counts_the_cells_of_each_notebook_also_in_parallel(tmp_path):

@@ -4,7 +4,7 @@ import math
 
 import pytest
 import torch
-from hypothesis import example, given
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 from torch import nn
 
@@ -388,6 +388,23 @@ def test_draws_with_the_right_frequencies(settings):
     assert not counts[~kept].any(), "what is cut is never drawn"
     chi_squared = ((counts - expected)[kept] ** 2 / expected[kept]).sum()
     assert chi_squared < ONE_IN_1000[kept.sum().item() - 1]
+
+
+@settings(max_examples=25)
+@given(
+    logits=st.lists(st.floats(-2, 2), min_size=2, max_size=6).map(torch.tensor),
+    temperature=st.floats(0.3, 3),
+    top_k=st.integers(1, 8),
+    top_p=st.floats(0.3, 1),
+    number=st.integers(0, 9),
+)
+def test_draws_match_the_probabilities_of_any_setting(logits, temperature, top_k, top_p, number):
+    """Each count is within five standard deviations, and three where next to none is expected."""
+    seed(number)
+    probs = probabilities(logits, temperature, top_k, top_p)
+    drawn = draws(sampler(temperature, top_k, top_p), logits, 1_000)
+    distance = (drawn.bincount(minlength=len(logits)) - 1_000 * probs).abs()
+    assert (distance <= 5 * (1_000 * probs * (1 - probs)).sqrt() + 3 * (probs > 0)).all()
 
 
 def test_frequencies_of_two_settings_can_be_told_apart():
