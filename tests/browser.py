@@ -18,7 +18,7 @@ RAW_FORMULAS = """() => {
   const texts = document.createTreeWalker(article, NodeFilter.SHOW_TEXT);
   while (texts.nextNode()) {
     const text = texts.currentNode;
-    const typeset = text.parentElement.closest("pre, code, script, style, mjx-container");
+    const typeset = text.parentElement.closest("pre, code, script, style, .math, mjx-container");
     if (!typeset && /\\$|\\\\[(\\[]/.test(text.data)) found.push(`not typeset: ${text.data}`);
   }
   return found;
@@ -42,7 +42,8 @@ TOO_WIDE = """() => {
 # The dots of a figure that stand out on white, for which it was drawn, but not where it is shown.
 # The picture of the landing page was drawn for each theme.
 FAINT_FIGURES = """() => {
-  const linear = (byte) => ((byte / 255 + 0.055) / 1.055) ** 2.4;
+  const bytes = Array.from({ length: 256 }, (_, byte) => byte);
+  const linear = Float64Array.from(bytes, (byte) => ((byte / 255 + 0.055) / 1.055) ** 2.4);
 
   function contrasts(image, grounds) {  // of each dot with the corner
     const [width, height] = [image.naturalWidth, image.naturalHeight];
@@ -52,11 +53,12 @@ FAINT_FIGURES = """() => {
       context.fillRect(0, 0, width, height);
     }
     context.drawImage(image, 0, 0, width, height);
-    const bytes = context.getImageData(0, 0, width, height).data;
-    const lights = Float64Array.from({ length: width * height }, (_, i) => {
-      const [red, green, blue] = bytes.subarray(4 * i, 4 * i + 3);
-      return 0.2126 * linear(red) + 0.7152 * linear(green) + 0.0722 * linear(blue) + 0.05;
-    });
+    const dots = context.getImageData(0, 0, width, height).data;
+    const lights = new Float64Array(width * height);
+    for (let i = 0; i < lights.length; i++) {
+      const [red, green, blue] = [dots[4 * i], dots[4 * i + 1], dots[4 * i + 2]];
+      lights[i] = 0.05 + 0.2126 * linear[red] + 0.7152 * linear[green] + 0.0722 * linear[blue];
+    }
     return lights.map((light) => Math.max(light / lights[0], lights[0] / light));
   }
 
@@ -67,18 +69,21 @@ FAINT_FIGURES = """() => {
       const shown = contrasts(image, [ground(document.body), ground(image)]);
       const drawn = image.matches(".wide") ? shown : contrasts(image, ["white"]);
       let [ink, faint] = [0, 0];
-      drawn.forEach((contrast, i) => {
-        ink += contrast > 4.5;
-        faint += contrast > 4.5 && shown[i] <= 4.5;
-      });
+      for (let i = 0; i < drawn.length; i++) {
+        ink += drawn[i] > 4.5;
+        faint += drawn[i] > 4.5 && shown[i] <= 4.5;
+      }
       const words = `${faint} of ${ink} dots are faint: ${image.alt.slice(0, 60)}`;
       return ink && faint < 0.02 * ink ? [] : [words];
     });
 }"""
 
-TOGGLE_SOLUTIONS = """() =>
-  document.querySelectorAll(".solution.dropdown button.toggle-button").forEach((b) => b.click())
-"""
+# Their text fades in, and has its colour only then.
+TOGGLE_SOLUTIONS = """async () => {
+  const buttons = document.querySelectorAll(".solution.dropdown button.toggle-button");
+  buttons.forEach((button) => button.click());
+  await Promise.all(document.getAnimations().map((animation) => animation.finished));
+}"""
 
 # A page has thousands of coloured words of code; of those that look alike, one is enough.
 ONE_OF_EACH_KIND = """() => {
