@@ -93,19 +93,6 @@ def files_in(folder):
     return [path for path in folder.rglob("*") if path.is_file()] + list(folder.glob("recurrent*"))
 
 
-WRITING = os.O_WRONLY | os.O_RDWR | os.O_CREAT
-opened_to_write = []
-
-
-def watch(event, args):
-    """Note the files that are opened to be written to; Python calls it for all that happens."""
-    if event == "open" and isinstance(args[2], int) and args[2] & WRITING:
-        opened_to_write.append(str(args[0]))
-
-
-sys.addaudithook(watch)
-
-
 def load_sample():
     """Load the tiny text where it cannot be had; return the sample and the warning's text."""
     with pytest.warns(SampleWarning) as caught:
@@ -226,17 +213,38 @@ FAILURES = {
 @pytest.mark.parametrize("kind", FAILURES)
 def test_a_bad_server_leads_to_the_sample_with_the_reason(serve, server, cache, kind):
     serve(kind)
-    opened_to_write.clear()
     start = time.monotonic()
     corpus, message = load_sample()
     assert time.monotonic() - start < 30
-    assert all(path.startswith(f"{cache}/") for path in opened_to_write), opened_to_write
     assert corpus.is_sample and corpus.text == (datasets.SAMPLES / "story.txt").read_text("utf-8")
     assert corpus.source.startswith("sample: ") and FAILURES[kind] in corpus.source
     assert "story.txt is a SAMPLE" in message and FAILURES[kind] in message
     assert "COURSE_DATA is not set" in message and "tiny.txt is not there" in message
     assert "python -m utils.datasets fetch time_machine" in message
     assert not files_in(cache)
+
+
+FAIL = f"""{WATCH}
+datasets.PAUSES = (0, 0.01)
+datasets.OPEN_SECONDS = datasets.SILENCE_SECONDS = datasets.SLOW_SECONDS = 1.5
+for url in sys.argv[3:]:
+    files = (datasets.File("tiny.txt", int(sys.argv[1]), sys.argv[2], (url,)),)
+    datasets.REGISTRY["lyrics"] = replace(datasets.REGISTRY["lyrics"], files=files)
+    datasets._failures.clear()
+    assert datasets.load_text("lyrics").is_sample
+print(json.dumps(written))
+"""
+
+
+def test_bad_servers_make_nobody_write_outside_the_cache(server, cache):
+    """In a process of its own: a hook that watches its files cannot be taken off again."""
+    urls = [f"{server.url}/{kind}/tiny.txt" for kind in FAILURES]
+    command = [sys.executable, "-c", FAIL, str(len(CONTENT)), SHA256, *urls]
+    run = subprocess.run(command, cwd=datasets.ROOT, capture_output=True, text=True, check=False)
+    assert run.returncode == 0, run.stderr
+    written = [path for _, path in json.loads(run.stdout)]
+    assert len(written) > len(FAILURES)
+    assert all(path.startswith(f"{cache}") for path in written), written
 
 
 @pytest.mark.parametrize("kind, times", {"missing": 1, "wrong": 1, "broken": 2}.items())
