@@ -12,42 +12,40 @@ from PIL import Image, ImageOps
 from sphinx.util.docutils import SphinxDirective
 
 SIZE = 336, 192  # pixels of a card's picture: twice what the page shows
-CARD = """- ![{alt}](/{picture})
-  [{number}. {title}](/{path})
-
-  {description}
-"""
+CARD = (
+    "- ![{alt}](/_build/cards/{number}.webp)\n  [{number}. {title}](/{path})\n\n  {description}\n"
+)
 
 
 def parts(root):
     """Return {caption: its chapters} of the book's numbered parts, in reading order."""
-    toc = yaml.safe_load((root / "_toc.yml").read_text(encoding="utf8"))
-    numbered = [part for part in toc["parts"] if part.get("numbered")]
-    return {p["caption"]: [chapter(root, page["file"]) for page in p["chapters"]] for p in numbered}
-
-
-def chapter(root, name):
-    """Return what a notebook says of itself, and the cell that drew the figure of its card."""
-    notebook = nbformat.read(root / f"{name}.ipynb", as_version=4)
-    figures = {c.metadata.get("mystnb", {}).get("figure", {}).get("name"): c for c in notebook.cells}
-    cell = figures[notebook.metadata.course.figure]
+    toc = yaml.safe_load((root / "_toc.yml").read_text(encoding="utf8"))["parts"]
+    files = {p["caption"]: [c["file"] for c in p["chapters"]] for p in toc if p.get("numbered")}
     return {
-        "path": f"{name}.ipynb",
-        "number": int(Path(name).name[:2]),
-        "title": notebook.cells[0].source.splitlines()[0].removeprefix("# "),
-        "description": notebook.metadata.myst.html_meta["description lang=en"],
-        "alt": cell.metadata.mystnb.image.alt,
-        "figure": next(o.data["image/png"] for o in cell.outputs if "image/png" in o.get("data", {})),
-        "picture": f"_build/cards/{Path(name).name}.webp",
+        caption: [chapter(root, f"{file}.ipynb") for file in files[caption]] for caption in files
     }
 
 
-def draw(figure, file):
-    """Save a stored figure on white and as small as a card."""
-    image = Image.open(io.BytesIO(base64.b64decode(figure))).convert("RGBA")
-    image = Image.alpha_composite(Image.new("RGBA", image.size, "white"), image).convert("RGB")
+def chapter(root, path):
+    """Return what a notebook says of itself, and the figure of its card as a PNG file's bytes."""
+    notebook = nbformat.read(root / path, as_version=4)
+    drawn = {c.metadata.get("mystnb", {}).get("figure", {}).get("name"): c for c in notebook.cells}
+    cell = drawn[notebook.metadata.course.figure]
+    return {
+        "path": path,
+        "number": int(Path(path).name[:2]),
+        "title": notebook.cells[0].source.splitlines()[0].removeprefix("# "),
+        "description": notebook.metadata.myst.html_meta["description lang=en"],
+        "alt": cell.metadata.mystnb.image.alt,
+        "png": next(base64.b64decode(o.data["image/png"]) for o in cell.outputs if "data" in o),
+    }
+
+
+def shrink(png, file):
+    """Save a figure as small as a card, on a ground that shows the page's."""
     file.parent.mkdir(parents=True, exist_ok=True)
-    ImageOps.pad(image, SIZE, color="white").save(file, "WEBP", quality=80, method=6)
+    figure = Image.open(io.BytesIO(png)).convert("RGBA")
+    ImageOps.pad(figure, SIZE, color=(255, 255, 255, 0)).save(file, quality=80, method=6)
 
 
 class Cards(SphinxDirective):
@@ -55,16 +53,15 @@ class Cards(SphinxDirective):
 
     def run(self):
         """Return the sections; the page is read again when a notebook or the order changes."""
-        root, text, page = Path(self.env.srcdir), "", nodes.Element()
-        for caption, chapters in parts(root).items():
-            text += f"## {caption}\n\n:::{{container}} cards\n"
-            for found in chapters:
-                draw(found["figure"], root / found["picture"])
-                self.env.note_dependency(found["path"])
-                text += CARD.format(**found)
-            text += ":::\n\n"
+        root, page = Path(self.env.srcdir), nodes.Element()
         self.env.note_dependency("_toc.yml")
-        self.state.nested_parse(StringList(text.splitlines()), 0, page, match_titles=True)
+        for caption, chapters in parts(root).items():
+            for found in chapters:
+                self.env.note_dependency(found["path"])
+                shrink(found["png"], root / f"_build/cards/{found['number']}.webp")
+            cards = "".join(CARD.format(**found) for found in chapters)
+            text = f"## {caption}\n\n:::{{container}} cards\n{cards}:::\n"
+            self.state.nested_parse(StringList(text.splitlines()), 0, page, match_titles=True)
         return page.children
 
 

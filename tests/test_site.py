@@ -23,7 +23,7 @@ import draw  # noqa: E402
 import notebook_cache  # noqa: E402
 import status_page  # noqa: E402
 
-SETTINGS = ("_config.yml", "_toc.yml", "index.md", "references.bib", "requirements.txt")
+SETTINGS = ("_config.yml", "_toc.yml", "references.bib", "requirements.txt")
 FOLDERS = ("_ext", "_static", "_templates", "pages", "utils")
 CHAPTERS = [
     chapter["file"]
@@ -71,6 +71,8 @@ class Book:
             if (ROOT / name).exists():
                 ignored = shutil.ignore_patterns("__pycache__")
                 shutil.copytree(ROOT / name, folder / name, ignore=ignored)
+        for page in ("index", "pages/glossary", "pages/names"):  # of the real chapters' contents
+            (folder / f"{page}.md").write_text("# A page\n")
         (folder / "chapters").mkdir()
         stray = folder / ".venv" / "lib"  # pages of others, which are none of the book's
         stray.mkdir(parents=True)
