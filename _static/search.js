@@ -8,8 +8,8 @@ document.addEventListener("DOMContentLoaded", () => {
     const article = new DOMParser().parseFromString(html, "text/html").querySelector(".bd-article");
     article.querySelectorAll(".headerlink, script, style").forEach((element) => element.remove());
     article.querySelectorAll("p, li, dt, dd, td, pre, h1, h2, h3").forEach((block) => block.append(" "));
-    const found = anchor && article.querySelector(anchor);
-    if (!found?.matches("dt")) return (found || article).textContent;
-    return found.parentElement.querySelector(`${anchor} ~ dd`).textContent; // of a term: what it means
+    const found = (anchor && article.querySelector(anchor)) || article;
+    if (!found.matches("dt")) return found.textContent;
+    return found.parentElement.querySelector(`${anchor} ~ dd`).textContent; // what a term means
   };
 });
