@@ -15,7 +15,7 @@ from nbval.plugin import IPyNbCell
 
 ROOT = Path(__file__).parent
 sys.path.insert(0, str(ROOT / "_ext"))
-from checked_cells import how_checked, missing_tags  # noqa: E402
+from compare import how_checked, missing_tags  # noqa: E402
 from cores import CORES, keep_to  # noqa: E402
 
 # nbval compares stdout and text/plain. Left out, besides its own list (png, jpeg, widgets):

@@ -45,14 +45,9 @@ def put_under_title(app, doctree):
     chapter = app.chapters.get(app.env.docname)
     if chapter:
         title = next(doctree.findall(nodes.title))
-        options = dict(refdomain="std", reftype="doc", reftarget=f"/{STATUS}", refwarn=True)
-        link = addnodes.pending_xref(
-            "",
-            nodes.inline("", "Build status"),
-            refdoc=app.env.docname,
-            refexplicit=True,
-            **options,
-        )
+        target = {"refdomain": "std", "reftype": "doc", "reftarget": f"/{STATUS}", "refwarn": True}
+        target |= {"refdoc": app.env.docname, "refexplicit": True}
+        link = addnodes.pending_xref("", nodes.inline("", "Build status"), **target)
         line = nodes.paragraph("", words(chapter), link, nodes.Text("."), classes=["record-line"])
         title.parent.insert(title.parent.index(title) + 1, line)
 

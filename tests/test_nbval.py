@@ -13,7 +13,7 @@ from nbformat.v4 import new_code_cell, new_notebook, new_output
 
 ROOT = Path(__file__).parents[1]
 sys.path.insert(0, str(ROOT / "_ext"))
-from checked_cells import data_tags, how_checked  # noqa: E402
+from compare import data_tags, how_checked  # noqa: E402
 
 CHAPTER = ROOT / "chapters/01_sequence_models.ipynb"  # it needs no data set
 KERNEL = {"name": "python3", "display_name": "Python 3", "language": "python"}

@@ -3,6 +3,7 @@
 import ast
 import itertools
 import re
+import sys
 from collections import defaultdict
 from functools import cache
 from pathlib import Path
@@ -12,6 +13,9 @@ import pytest
 import yaml
 
 ROOT = Path(__file__).parent.parent
+sys.path.insert(0, str(ROOT / "_ext"))
+from compare import code_hash  # noqa: E402
+
 CHAPTERS = sorted((ROOT / "chapters").glob("*.ipynb"))
 UTILS = {path.stem: path for path in (ROOT / "utils").glob("*.py")}
 IMPORT_ONLY_RUNTIME = {"datasets", "text", "batching", "ngrams", "models", "plotting", "runtime"}
@@ -111,6 +115,12 @@ def test_ends_with_the_provenance(chapter):
     last = code_cells(chapter)[-1]
     assert calls(last, "provenance")
     assert "nbval-ignore-output" in tags(last)
+
+
+def test_outputs_belong_to_the_code_that_stands_there(request, chapter):
+    """Where this fails: make record NOTEBOOKS=chapters/NAME.ipynb."""
+    name = f"chapters/{request.node.callspec.id}.ipynb"
+    assert chapter.metadata.record.code == code_hash(chapter), f"make record NOTEBOOKS={name}"
 
 
 def test_recorded_on_the_full_profile_with_the_real_data(chapter):
