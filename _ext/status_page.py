@@ -72,7 +72,8 @@ class StatusTable(SphinxDirective):
         if make:
             return self.parse_text_to_nodes(table([make(*item) for item in chapters.items()]))
         path = Path(self.env.srcdir) / "benchmarks" / "last.json"
-        self.env.note_dependency(path)
+        if path.exists():
+            self.env.note_dependency(path)
         return self.parse_text_to_nodes(benchmark_table(path))
 
 
