@@ -13,7 +13,7 @@ unexport MPLBACKEND
 
 book:
 	@set -e; t0=$$(date +%s); $(MAKE) --no-print-directory $(READY); \
-	t1=$$(date +%s); $(BIN)/jupyter-book build . -W -n --keep-going; \
+	t1=$$(date +%s); $(BIN)/jupyter-book build . -W -n; \
 	t2=$$(date +%s); \
 	echo "set-up $$((t1 - t0)) s, book $$((t2 - t1)) s (each chapter's share is on the status page)"; \
 	echo "The book is in _build/html/index.html (make serve shows it)."
