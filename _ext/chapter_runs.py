@@ -127,7 +127,7 @@ class Chapter:
 def run_chapters(app):
     """Execute the chapters whose run is not kept, several at a time; let no failure pass."""
     app.chapters, root = {}, Path(app.srcdir)
-    if app.builder.name != "html":
+    if app.builder.name != "html":  # such as the builder of `make linkcheck`
         return
     sys.path.insert(0, str(root))
     missing, runs = missing_tags(), Path(app.outdir).parent / "runs"

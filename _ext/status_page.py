@@ -1,8 +1,5 @@
 """Sphinx extension: what pages say of their record, and the tables of the page "Build status"."""
 
-import json
-from pathlib import Path
-
 import nbformat
 from compare import code_cells, data_tags, provenance, sampled_tags
 from sphinx.util.docutils import SphinxDirective
@@ -12,6 +9,8 @@ LINE = (
     "Recorded on {date}, {device}, {versions}. {again} on {run}: {claims} claims held, "
     "{same} of {all} compared outputs are as recorded. [Build status](/pages/status)"
 )
+RECORD = "chapter", "recorded on", "seconds", "device", "versions", "changed since"
+RUN = "chapter", "executed on", "seconds", "device", "profile", "data", "claims held", "as recorded"
 
 
 def data_of(run):
@@ -24,10 +23,10 @@ def data_of(run):
 
 def line(chapter):
     """Return the line that says where the outputs of a page come from, and what checked them."""
-    record, now = provenance(chapter.record), provenance(chapter.run)
+    now = provenance(chapter.run)
     return LINE.format(
         date=chapter.record.metadata.record.date,
-        **record,
+        **provenance(chapter.record),
         again="Shown here is this build's own run" if chapter.shows_run() else "Executed again",
         run=f"{now['device']}, {now['versions']}, {now['profile']} profile, {data_of(chapter.run)}",
         **dict(zip(("claims", "same", "all"), chapter.verdict(), strict=True)),
@@ -51,74 +50,37 @@ def outdated(app, env, added, changed, removed):
     return pages and [*pages, STATUS]
 
 
+def record_row(chapter, facts, run):
+    """Return the cells of RECORD: where and when a chapter was recorded, what changed since."""
+    record, now = chapter.record.metadata.record, chapter.run.metadata.record
+    changed = ["helpers"] * (record.helpers != now.helpers)
+    changed += ["versions"] * (facts["versions"] != run["versions"])
+    since = ", ".join(changed) or "nothing"
+    return record.date, record.seconds, facts["device"], facts["versions"], since
+
+
+def run_row(chapter, facts, run):
+    """Return the cells of RUN: how this build executed a chapter, and what it found."""
+    now = chapter.run.metadata.record
+    claims, same, compared = chapter.verdict()
+    settings = run["device"], run["profile"], data_of(chapter.run)
+    return now.date, now.seconds, *settings, claims, f"{same} of {compared}"
+
+
 class StatusTable(SphinxDirective):
-    """One of the tables of the status page, by name: record, run or speed."""
+    """`{status-table} record` or `run`: a row for each chapter."""
 
     required_arguments = 1
 
     def run(self):
         """Return the table's nodes."""
-        (name,) = self.arguments
-        if name == "speed":
-            path = Path(self.env.srcdir) / "benchmarks/last.json"
-            self.env.note_dependency(path)
-            return self.parse_text_to_nodes(benchmark_table(path))
-        row = {"record": record_row, "run": run_row}[name]
-        return self.parse_text_to_nodes(table(map(row, self.env.app.chapters.values())))
-
-
-def record_row(chapter):
-    """Return {heading: value}: where and when a chapter was recorded, and what changed since."""
-    record, run = chapter.record.metadata.record, chapter.run.metadata.record
-    facts = provenance(chapter.record)
-    same = record.helpers == run.helpers, facts["versions"] == provenance(chapter.run)["versions"]
-    changed = [
-        name for name, is_same in zip(("helpers", "versions"), same, strict=True) if not is_same
-    ]
-    return {
-        "Chapter": f"[](/chapters/{chapter.path.stem})",
-        "recorded on": record.date,
-        "seconds": record.seconds,
-        "device": facts["device"],
-        "versions": facts["versions"],
-        "changed since": ", ".join(changed) or "nothing",
-    }
-
-
-def run_row(chapter):
-    """Return {heading: value}: how this build executed a chapter, and what it found."""
-    facts, record = provenance(chapter.run), chapter.run.metadata.record
-    claims, same, all_compared = chapter.verdict()
-    return {
-        "Chapter": f"[](/chapters/{chapter.path.stem})",
-        "executed on": record.date,
-        "seconds": record.seconds,
-        "device": facts["device"],
-        "profile": facts["profile"],
-        "data": data_of(chapter.run),
-        "code cells": len(code_cells(chapter.run)),
-        "claims held": claims,
-        "compared outputs as recorded": f"{same} of {all_compared}",
-    }
-
-
-def benchmark_table(path):
-    """Return a Markdown table of the stored benchmark, with the hardware that it ran on."""
-    stored = json.loads(path.read_text(encoding="utf-8"))
-    headings = "Ratio of speeds", "smallest", "median", "largest"
-    rows = [[name, *(f"{ratio:.2f}" for ratio in row)] for name, row in stored["ratios"].items()]
-    where = ", ".join(f"{name} {value}" for name, value in stored["hardware"].items())
-    rows = table(dict(zip(headings, row, strict=True)) for row in rows)
-    return f"{rows}\n\nMeasured on {stored['date']}: {where}."
-
-
-def table(rows):
-    """Return rows, each {heading: value}, as a Markdown table."""
-    rows = list(rows)
-    if not rows:  # a builder that executes nothing, such as that of `make linkcheck`
-        return ""
-    lines = [rows[0], ["---"] * len(rows[0]), *(row.values() for row in rows)]
-    return "\n".join(f"| {' | '.join(map(str, line))} |" for line in lines)
+        headings, row = {"record": (RECORD, record_row), "run": (RUN, run_row)}[self.arguments[0]]
+        rows = [headings, ["---"] * len(headings)]
+        for name, chapter in self.env.app.chapters.items():
+            cells = row(chapter, provenance(chapter.record), provenance(chapter.run))
+            rows.append([f"[](/{name})", *cells])
+        text = "\n".join(f"| {' | '.join(map(str, cells))} |" for cells in rows)
+        return self.parse_text_to_nodes(text)
 
 
 def setup(app):

@@ -1,6 +1,5 @@
 """The build: a failure stays until it is mended, pages show the record, nothing runs twice."""
 
-import json
 import os
 import platform
 import re
@@ -21,7 +20,6 @@ SITE = ROOT / "_build/html"
 sys.path.insert(0, str(ROOT / "_ext"))
 import chapter_runs  # noqa: E402
 import draw  # noqa: E402
-import status_page  # noqa: E402
 from chapter_runs import Chapter, run_key  # noqa: E402
 from compare import code_hash  # noqa: E402
 from site_pages import soup, unlike, words  # noqa: E402
@@ -345,14 +343,6 @@ def test_status_page_has_a_row_for_every_chapter():
     for path in CHAPTERS:
         seconds = str(built(path).record.metadata.record.seconds)
         assert any(seconds in words(table.get_text()).split() for table in tables)
-
-
-def test_stored_benchmark_becomes_a_table(tmp_path):
-    stored = {"date": "2026-01-02", "hardware": {"device": "chip"}, "ratios": {"a": [1, 2, 3]}}
-    (tmp_path / "last.json").write_text(json.dumps(stored))
-    rows = status_page.benchmark_table(tmp_path / "last.json").splitlines()
-    assert rows[2] == "| a | 1.00 | 2.00 | 3.00 |"
-    assert rows[-1] == "Measured on 2026-01-02: device chip."
 
 
 def test_no_launch_buttons_without_a_repository():
