@@ -288,7 +288,8 @@ FAULTY = f"""<!doctype html><html data-theme="dark"><head><title>Faults</title><
 <p><span class="math">\\(x_t\\)</span><mjx-container>
 <mjx-merror>Extra close brace</mjx-merror><mjx-mtext style="color: red;">\\unknown</mjx-mtext>
 </mjx-container> and $y_t$</p><p>{"very" * 50}long</p>
-<figure><img src="ink.svg" alt="ink.svg" style="width: 200px"></figure>
+<figure><img src="ink.svg" alt="ink.svg" style="width: 200px">
+<img src="ink.svg" alt="A figure on a plate" style="background: white; width: 200px"></figure>
 <img src="gone.png" alt="A picture that is gone"><div style="width: 900px">wide</div>
 <a href="#nowhere">dead</a><a href="gone.html">dead</a><a href="../beside.html">outside</a>
 <script>fetch("http://127.0.0.1:9/x").catch(() => 0); undefinedName;</script>
@@ -333,7 +334,10 @@ def test_a_page_with_every_fault_is_noticed(faulty):
     assert any("900px" in line for line in checks.too_wide(page))
     page.locator("[style*='900px']").evaluate("element => element.remove()")
     assert len(checks.too_wide(page)) == 1  # a long word widens no element
-    assert checks.faint_figures(page) == ["5000 of 5000 dots are faint: ink.svg"]
+    assert checks.faint_figures(page) == [
+        "5000 of 5000 dots are faint: ink.svg",
+        "a plate: A figure on a plate",
+    ]
     assert {"color-contrast", "html-has-lang"} <= {
         b.partition(":")[0] for b in checks.barriers(page)
     }
