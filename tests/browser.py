@@ -65,7 +65,7 @@ FAINT_FIGURES = """() => {
     return found;
   }
 
-  const standsOut = (light, ground) => Math.max(light / ground, ground / light) > 4.5;
+  const contrast = (light, ground) => Math.max(light / ground, ground / light);
   return [...document.querySelectorAll(".bd-article :is(figure, .chapter-card) img, img.wide")]
     .filter((image) => image.offsetWidth)
     .flatMap((image) => {
@@ -75,18 +75,17 @@ FAINT_FIGURES = """() => {
       const style = getComputedStyle(image);
       const [page] = lights(null, around);
       const shown = lights(image, [...around, style.backgroundColor], style);
-      const [drawn, white] = image.matches(".wide")
-        ? [shown, page] : [lights(image, ["white"]), 1.05];
+      const drawn = image.matches(".wide") ? shown : lights(image, ["white"]);
       let [ink, faint] = [0, 0];
       for (let i = 0; i < drawn.length; i++) {
-        if (!standsOut(drawn[i], white)) continue;
+        if (contrast(drawn[i], drawn[0]) <= 4.5) continue;
         ink += 1;
-        faint += !standsOut(shown[i], page);
+        faint += contrast(shown[i], shown[0]) <= 4.5;
       }
       const name = image.alt.slice(0, 60);
       return [
         ...(faint < 0.02 * ink ? [] : [`${faint} of ${ink} dots are faint: ${name}`]),
-        ...(Math.abs(shown[0] - page) < 0.01 ? [] : [`a plate: ${name}`]),
+        ...(contrast(shown[0], page) < 1.05 ? [] : [`a plate: ${name}`]),
       ];
     });
 }"""
