@@ -200,6 +200,23 @@ def test_solutions_open_and_close_by_mouse_and_by_key(view):
 
 
 @needs_browser
+@pytest.mark.parametrize("opened", spread(CHAPTERS[:1]), indirect=True)
+@pytest.mark.parametrize(("width", "theme"), [(WIDE, "light")])
+def test_code_that_only_draws_opens_and_closes_by_mouse_and_by_key(view):
+    cell = view.page.locator("div.cell:has(> details.hide)").first
+    prompt, code, button = map(cell.locator, ["summary", ".cell_input", "button.copybtn"])
+    assert cell.locator("figure").is_visible() and not code.is_visible()
+    prompt.click()
+    assert prompt.inner_text() == "Hide the code"
+    code.hover()
+    button.click()
+    copied = view.page.evaluate("navigator.clipboard.readText()")
+    assert copied in {one.source for one in chapter(view.name).cells}
+    prompt.press("Enter")
+    assert prompt.inner_text() == "Show the code" and not code.is_visible()
+
+
+@needs_browser
 def test_page_asks_no_other_host_and_says_no_error(opened):
     assert opened.troubles == []
 
