@@ -191,9 +191,8 @@ def check_checkpoint(path, states, model, optimizer):
     for name in sorted(saved.keys() | wanted.keys(), key=str):
         if saved.get(name) != wanted.get(name):
             expected = f"{name} of shape {wanted.get(name)}, got {saved.get(name)}"
-            raise ValueError(
-                f"path must be a checkpoint of this model: {path} has to hold {expected}"
-            )
+            problem = f"{path} has to hold {expected}"
+            raise ValueError(f"path must be a checkpoint of this model: {problem}")
     check_optimizer(path, states["optimizer"], optimizer)
 
 
