@@ -15,7 +15,6 @@ import json
 import os
 import re
 import shutil
-import sys
 import tarfile
 import threading
 import time
@@ -485,4 +484,4 @@ def _report(data_set, find):
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    raise SystemExit(main())

@@ -8,14 +8,13 @@ from collections import OrderedDict
 from dataclasses import dataclass, field
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from types import NoneType
 
 import torch
 from torch.nn import functional as F
 
 from utils.runtime import check_positive, progress
 
-PLAIN = int, float, bool, str, NoneType  # what an extra of a checkpoint may be, besides tensors
+PLAIN = int, float, bool, str, type(None)  # what an extra of a checkpoint may be, besides tensors
 
 
 @dataclass
