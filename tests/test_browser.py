@@ -4,10 +4,12 @@ Each page is opened once, looked at wide and narrow, light and dark, and used as
 pictures of it land in _build/screenshots. `make test` builds the site before.
 """
 
+import re
 import shutil
 import sys
 import threading
 from functools import cache, partial
+from html import unescape
 from html.parser import HTMLParser
 from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
@@ -170,6 +172,30 @@ def title(name):
 @pytest.mark.parametrize("name", spread(CHAPTERS))
 def test_search_finds_every_chapter_by_its_title(tab, address, name):
     assert f"{name}.html" in checks.found_by_search(tab, address, title(name))
+
+
+@needs_browser
+@pytest.mark.xdist_group("browser 0")
+@pytest.mark.parametrize("words", ["perplexity", "困惑度", "Gated Recurrent Unit", "门控循环单元"])
+def test_search_finds_a_term_in_both_languages_and_shows_what_it_means(tab, address, words):
+    assert checks.found_by_search(tab, address, words)[0] == "pages/glossary.html"
+    meaning = tab.locator("#search-results li").first.locator("p.context").inner_text()
+    assert len(meaning) > 40 and words not in meaning
+
+
+@needs_browser
+@pytest.mark.xdist_group("browser 0")
+def test_search_shows_passages_of_the_article(tab, address):
+    pages = checks.found_by_search(tab, address, "perplexity")
+    excerpts = tab.locator("#search-results li p.context")
+    excerpts.nth(5).wait_for()
+    for excerpt in excerpts.all():
+        page = excerpt.locator("xpath=..").locator("a").get_attribute("href")
+        article = (SITE / page.partition("#")[0]).read_text("utf8").partition("<article")[2]
+        text = unescape(re.sub(r"<[^>]*>", "", article.partition("</article>")[0]))
+        passage = excerpt.inner_text().strip(". ")
+        assert "".join(passage.split()) in "".join(text.replace("#", "").split()), passage
+    assert len(pages) > 5
 
 
 @needs_browser
