@@ -1,4 +1,4 @@
-"""Sphinx extension: launch buttons, notes on samples, docstrings as prose, MathJax on the site."""
+"""Sphinx extension: launch buttons, docstrings as prose, MathJax on the site."""
 
 import importlib.util
 import os
@@ -7,9 +7,7 @@ import re
 import shutil
 from pathlib import Path
 
-from docutils import nodes
 from myst_nb.ext.glue.utils import PendingGlueReference
-from sphinx import addnodes
 
 MATHJAX = [  # 3 MB of 24: TeX in, HTML out, and the explorer that screen readers use
     "tex-mml-chtml.js",
@@ -29,13 +27,6 @@ NO_COLAB = (
     "*(This copy of the site was built without the address of its repository, so the cell cannot "
     "be shown. Set `COURSE_REPO_URL` and build again.)*"
 )
-SAMPLE_TITLE = "Made with an embedded sample"
-SAMPLE_TEXT = (
-    "A data set of this page could not be had when the page was built. A short text written for "
-    "this course stands in. The code is the same, but numbers and generated text are not those of "
-    "the real data. "
-)
-SAMPLE_LINK = "How to get the data"
 
 
 def set_repository(app, config):
@@ -54,34 +45,6 @@ def set_repository(app, config):
     config.html_theme_options = options
     colab = COLAB.format(url) if url else NO_COLAB
     config.myst_substitutions = {**config.myst_substitutions, "colab": colab}
-
-
-def note_samples(app, doctree):
-    """Say at the top of a page that an embedded sample stands in for a data set on it."""
-    cells = (n for n in doctree.findall(nodes.container) if n.get("nb_element"))
-    outputs = (n.astext() for n in cells if n["nb_element"] == "cell_code_output")
-    if any("SampleWarning" in output for output in outputs):
-        paragraph = nodes.paragraph("", SAMPLE_TEXT)
-        if "pages/running" in app.env.found_docs:
-            paragraph += [link(app.env.docname, "/pages/running", SAMPLE_LINK), nodes.Text(".")]
-        note = nodes.admonition("", nodes.title("", SAMPLE_TITLE), paragraph)
-        note["classes"] += ["warning", "sample-note"]
-        heading = next(doctree.findall(nodes.title))
-        heading.parent.insert(heading.parent.index(heading) + 1, note)
-
-
-def link(docname, target, text):
-    """Return a link from one page to another."""
-    return addnodes.pending_xref(
-        "",
-        nodes.inline("", text),
-        refdoc=docname,
-        refdomain="std",
-        reftype="doc",
-        reftarget=target,
-        refexplicit=True,
-        refwarn=True,
-    )
 
 
 def root_glue(app, doctree):
@@ -131,7 +94,6 @@ def copy_mathjax(app, exception):
 def setup(app):
     """Connect the functions above to Sphinx's events."""
     app.connect("config-inited", set_repository)
-    app.connect("doctree-read", note_samples)
     app.connect("doctree-read", root_glue)
     app.connect("autodoc-process-docstring", plain_docstring)
     app.connect("build-finished", copy_mathjax)

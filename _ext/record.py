@@ -4,7 +4,7 @@ import sys
 from pathlib import Path
 
 import nbformat
-from notebook_cache import execute
+from chapter_runs import execute
 
 
 def record(path):
@@ -13,13 +13,11 @@ def record(path):
     Raises what a cell raised, and leaves the file as it was.
     """
     notebook = nbformat.read(path, as_version=4)
-    result = execute(notebook, path.parent, timeout=None)
-    if result.err:
-        raise result.err
+    execute(notebook, path.parent)
     nbformat.write(notebook, path)
-    return result.time
+    return notebook.metadata.record.seconds
 
 
 if __name__ == "__main__":
     for path in map(Path, sys.argv[1:]):
-        print(f"{path.name} recorded in {record(path):,.0f} s", flush=True)
+        print(f"{path.name} recorded in {record(path):,} s", flush=True)

@@ -227,6 +227,23 @@ def test_solutions_open_and_close_by_mouse_and_by_key(view):
 
 
 @needs_browser
+@pytest.mark.parametrize("opened", spread(CHAPTERS[:1]), indirect=True)
+@pytest.mark.parametrize(("width", "theme"), [(WIDE, "light")])
+def test_code_that_only_draws_opens_and_closes_by_mouse_and_by_key(view):
+    cell = view.page.locator("div.cell:has(> details.hide)").first
+    prompt, code, button = map(cell.locator, ["summary", ".cell_input", "button.copybtn"])
+    assert cell.locator("figure").is_visible() and not code.is_visible()
+    prompt.click()
+    assert prompt.inner_text() == "Hide the code"
+    code.hover()
+    button.click()
+    copied = view.page.evaluate("navigator.clipboard.readText()")
+    assert copied in {one.source for one in chapter(view.name).cells}
+    prompt.press("Enter")
+    assert prompt.inner_text() == "Show the code" and not code.is_visible()
+
+
+@needs_browser
 def test_page_asks_no_other_host_and_says_no_error(opened):
     assert opened.troubles == []
 
@@ -315,7 +332,8 @@ FAULTY = f"""<!doctype html><html data-theme="dark"><head><title>Faults</title><
 <p><span class="math">\\(x_t\\)</span><mjx-container>
 <mjx-merror>Extra close brace</mjx-merror><mjx-mtext style="color: red;">\\unknown</mjx-mtext>
 </mjx-container> and $y_t$</p><p>{"very" * 50}long</p>
-<figure><img src="ink.svg" alt="ink.svg" style="width: 200px"></figure>
+<figure><img src="ink.svg" alt="ink.svg" style="width: 200px">
+<img src="ink.svg" alt="A figure on a plate" style="background: white; width: 200px"></figure>
 <img src="gone.png" alt="A picture that is gone"><div style="width: 900px">wide</div>
 <a href="#nowhere">dead</a><a href="gone.html">dead</a><a href="../beside.html">outside</a>
 <script>fetch("http://127.0.0.1:9/x").catch(() => 0); undefinedName;</script>
@@ -360,7 +378,10 @@ def test_a_page_with_every_fault_is_noticed(faulty):
     assert any("900px" in line for line in checks.too_wide(page))
     page.locator("[style*='900px']").evaluate("element => element.remove()")
     assert len(checks.too_wide(page)) == 1  # a long word widens no element
-    assert checks.faint_figures(page) == ["5000 of 5000 dots are faint: ink.svg"]
+    assert checks.faint_figures(page) == [
+        "5000 of 5000 dots are faint: ink.svg",
+        "a plate: A figure on a plate",
+    ]
     assert {"color-contrast", "html-has-lang"} <= {
         b.partition(":")[0] for b in checks.barriers(page)
     }

@@ -42,9 +42,6 @@ def _stand_in_for_torchvision():
     """Put the stand-in where `import torchvision` finds it, unless the real one is there."""
     if "torchvision" in sys.modules or importlib.util.find_spec("torchvision"):
         return
-    torchvision = _MissingTorchvision("torchvision")
+    sys.modules["torchvision"] = torchvision = _MissingTorchvision("torchvision")
     torchvision.transforms = _MissingTorchvision("torchvision.transforms")
-    sys.modules |= {
-        "torchvision": torchvision,
-        "torchvision.transforms": torchvision.transforms,
-    }
+    sys.modules["torchvision.transforms"] = torchvision.transforms
