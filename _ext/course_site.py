@@ -3,7 +3,6 @@
 import importlib.util
 import os
 import posixpath
-import re
 import shutil
 from pathlib import Path
 
@@ -58,24 +57,6 @@ def root_glue(app, doctree):
             node["refdoc"] = posixpath.relpath(node["refdoc"], folder)
 
 
-def plain_docstring(app, what, name, obj, options, lines):
-    """Keep reStructuredText from reading markup into docstrings, which are plain prose.
-
-    `code` in backticks is code, and so is an indented block. * | _ and backslashes stand for
-    themselves.
-    """
-    prose, code = [], False
-    for line in lines:
-        began, code = code, line.startswith("    ") and (code or not any(prose[-1:]))
-        if code:
-            prose += [line] if began else ["::", "", line]
-        else:
-            parts = line.strip().split("`")
-            parts[::2] = [re.sub(r"[\\*|_]", r"\\\g<0>", part) for part in parts[::2]]
-            prose.append("``".join(parts))
-    lines[:] = prose
-
-
 def copy_mathjax(app, exception):
     """Put MathJax beside the pages, so that formulas need no other host."""
     if exception or app.builder.format != "html":
@@ -95,6 +76,5 @@ def setup(app):
     """Connect the functions above to Sphinx's events."""
     app.connect("config-inited", set_repository)
     app.connect("doctree-read", root_glue)
-    app.connect("autodoc-process-docstring", plain_docstring)
     app.connect("build-finished", copy_mathjax)
     return {"version": "1", "parallel_read_safe": True, "parallel_write_safe": True}

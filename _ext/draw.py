@@ -4,7 +4,9 @@ import math
 import random
 from pathlib import Path
 
-BLUE, ORANGE, GREEN = (0, 114, 178), (213, 94, 0), (0, 158, 115)  # as in utils/plotting.py
+from utils.plotting import COLORS
+
+BLUE, ORANGE, GREEN = (tuple(bytes.fromhex(color[1:])) for color in COLORS[:3])
 THEMES = {
     "light": {"ink": (51, 51, 51), "paper": (255, 255, 255), "tint": 0.18},
     "dark": {"ink": (222, 226, 230), "paper": (18, 18, 18), "tint": 0.45},

@@ -90,7 +90,7 @@ def test_set_up_says_what_it_does_and_is_done_once(tree, minor):
     said = make(tree, "book", MINOR=minor).stdout
     steps = [
         "1.8 GB",
-        f"making .venv with Python 3.{minor}",
+        f"Making .venv with Python 3.{minor}",
         "Installing PyTorch",
         "Set-up is done",
     ]

@@ -56,7 +56,7 @@ def overlapping_windows(ids, batch_size, num_steps):
 
 
 def pad(sequences, value=0):
-    """Return X (batch_size, num_steps), each row a sequence and then `value`, and the lengths.
+    """Return X (batch_size, num_steps), each row a sequence and then ``value``, and the lengths.
 
     sequences: one-dimensional LongTensors; lengths: (batch_size,) LongTensor on the CPU.
     Raises TypeError or ValueError where one of them is no such tensor, or is empty.

@@ -2,7 +2,7 @@
 
 A data set is looked for in COURSE_DATA (a folder of yours, never written to), then in the cache
 (COURSE_CACHE, or the system's place for caches), then downloaded into the cache. Nothing is read
-before its hash is checked. Relative folders start at the root of the project.
+before its hash is checked. Relative folders start at the root of the project. As a command::
 
     python -m utils.datasets                 lists the data sets, and where each one is
     python -m utils.datasets fetch NAME ...  gets those named, or all of them
@@ -73,7 +73,7 @@ class DataError(RuntimeError):
 
 
 class Unavailable(DataError):
-    """A data set is in none of the places looked at; `problems` has a line for each of them."""
+    """A data set is in none of the places looked at; ``problems`` has a line for each of them."""
 
     def __init__(self, data_set, problems):
         self.problems = problems
@@ -96,7 +96,7 @@ class File:
 
 @dataclass(frozen=True)
 class DataSet:
-    """What is known of a data set: any of its files will do; `read` names one of READERS."""
+    """What is known of a data set: any of its files will do; ``read`` names one of READERS."""
 
     name: str
     title: str
@@ -131,7 +131,7 @@ class Reviews:
 
 
 def load_text(name):
-    """Return the Corpus of a data set, or of its sample: text with "\\n" at the end of lines.
+    """Return the Corpus of a data set, or of its sample: text with ``"\\n"`` at the end of lines.
 
     Where the sample stands in, a SampleWarning says why. Raises ValueError when no text has this
     name, and DataError on a wrong file in COURSE_DATA or when COURSE_REQUIRE_DATA=1 rules out the
@@ -421,7 +421,7 @@ def _complete(splits, path):
 
 
 def _keep(splits, kept):
-    """Write the reviews to the file `kept` of the cache, whole or not at all.
+    """Write the reviews to the file ``kept`` of the cache, whole or not at all.
 
     gzip is here for its checksum: at level 0 it packs nothing, which would take a second.
     """
@@ -471,7 +471,7 @@ def main(arguments=None):
 
 
 def _report(data_set, find):
-    """Print what a data set is and where `find` finds it, or why not; return whether it does."""
+    """Print what a data set is and where ``find`` finds it, or why not; return whether it does."""
     size = data_set.files[-1].size / 1e6
     print(f"{data_set.name:<18}{size:>5.1f} MB  {data_set.licence}\n    {data_set.citation}")
     try:

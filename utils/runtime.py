@@ -57,9 +57,9 @@ def seed(number):
 def claim(what, value, *, equal=None, at_most=None, at_least=None, quick=None, on=None):
     """Print one line that states a fact of this run; raise ClaimError when it is false.
 
-    Exactly one of `equal`, `at_most`, `at_least` is the bound; `quick` replaces it on the quick
-    profile. With `on=corpus` the claim is about that real corpus: where its sample stands in,
-    the value is printed and not judged.
+    Exactly one of ``equal``, ``at_most``, ``at_least`` is the bound; ``quick`` replaces it on the
+    quick profile. With ``on=corpus`` the claim is about that real corpus: where its sample stands
+    in, the value is printed and not judged.
     """
     bounds = {"equal": equal, "at_most": at_most, "at_least": at_least}
     given = [name for name, bound in bounds.items() if bound is not None]
