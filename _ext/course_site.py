@@ -1,24 +1,13 @@
-"""Sphinx extension: launch buttons, notes on samples, docstrings as prose, MathJax on the site."""
+"""Sphinx extension: launch buttons, notes on samples, docstrings as prose."""
 
-import importlib.util
 import os
 import posixpath
 import re
-import shutil
-from pathlib import Path
 
 from docutils import nodes
 from myst_nb.ext.glue.utils import PendingGlueReference
 from sphinx import addnodes
 
-MATHJAX = [  # 3 MB of 24: TeX in, HTML out, and the explorer that screen readers use
-    "tex-mml-chtml.js",
-    "input/tex/extensions",
-    "output/chtml/fonts/woff-v2",
-    "a11y",
-    "sre/mathmaps/base.json",
-    "sre/mathmaps/en.json",
-]
 COLAB = """```ipython3
 !git clone --depth 1 {} course
 %cd course
@@ -113,26 +102,10 @@ def plain_docstring(app, what, name, obj, options, lines):
     lines[:] = prose
 
 
-def copy_mathjax(app, exception):
-    """Put MathJax beside the pages, so that formulas need no other host."""
-    if exception or app.builder.format != "html":
-        return
-    package = Path(importlib.util.find_spec("sphinx-mathjax-offline").origin).parent
-    for name in MATHJAX:
-        source = package / "static/mathjax" / name
-        target = Path(app.outdir) / "_static/mathjax" / name
-        target.parent.mkdir(parents=True, exist_ok=True)
-        if source.is_dir():
-            shutil.copytree(source, target, dirs_exist_ok=True)
-        else:
-            shutil.copyfile(source, target)
-
-
 def setup(app):
     """Connect the functions above to Sphinx's events."""
     app.connect("config-inited", set_repository)
     app.connect("doctree-read", note_samples)
     app.connect("doctree-read", root_glue)
     app.connect("autodoc-process-docstring", plain_docstring)
-    app.connect("build-finished", copy_mathjax)
     return {"version": "1", "parallel_read_safe": True, "parallel_write_safe": True}
