@@ -12,6 +12,16 @@ from sphinx.util.math import get_node_equation_number
 
 MATHML = LatexToMathML(fancy_error=False)
 SITEMAP = '<urlset xmlns="http://www.sitemaps.org/schemas/sitemap/0.9">{}</urlset>\n'
+# What docutils, myst-nb, sphinx-exercise and math-core write: what browser and reader need.
+MENDED = {
+    # Of a size in a style nothing is left where a style sheet narrows the image.
+    r'style="width: (\d+)px; height: (\d+)px;"': r'width="\1" height="\2"',
+    r' id="(exercise|solution)-content"': "",  # the same on every exercise of a page
+    r'role="doc-biblioentry"': 'role="listitem"',  # they stand in a list
+    r'<th class="([^"]*)"><p></p></th>': r'<td class="\1"></td>',  # a corner is no header
+    r'<summary aria-label="[^"]*"': "<summary",  # another name than the one that is seen
+    r'(<mtable[^>]*) scriptlevel="0"': r"\1",  # the validator knows older MathML
+}
 logger = logging.getLogger(__name__)
 
 
@@ -50,14 +60,12 @@ def measure_images(app, doctree, docname):
 
 
 def mend_page(app, pagename, templatename, context, doctree):
-    """Give the page its description; mend what docutils and sphinx-exercise write."""
+    """Give the page its description, and mend its HTML."""
     metas = doctree.findall(nodes.meta) if doctree else []
     descriptions = (meta["content"] for meta in metas if meta.get("name") == "description")
     context["description"] = next(descriptions, "")
-    # Of a size in a style, nothing is left where the style sheet narrows the image.
-    size = r'style="width: (\d+)px; height: (\d+)px;"'
-    body = re.sub(size, r'width="\1" height="\2"', context.get("body", ""))
-    context["body"] = re.sub(' id="(exercise|solution)-content"', "", body)  # once is an id
+    for written, right in MENDED.items():
+        context["body"] = re.sub(written, right, context.get("body", ""))
 
 
 def write_sitemap(app, exception):
