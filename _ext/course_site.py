@@ -1,21 +1,7 @@
-"""Sphinx extension: launch buttons, docstrings as prose, MathJax on the site."""
+"""Sphinx extension: launch buttons, and the cell for Colab."""
 
-import importlib.util
 import os
-import posixpath
-import shutil
-from pathlib import Path
 
-from myst_nb.ext.glue.utils import PendingGlueReference
-
-MATHJAX = [  # 3 MB of 24: TeX in, HTML out, and the explorer that screen readers use
-    "tex-mml-chtml.js",
-    "input/tex/extensions",
-    "output/chtml/fonts/woff-v2",
-    "a11y",
-    "sre/mathmaps/base.json",
-    "sre/mathmaps/en.json",
-]
 COLAB = """```ipython3
 !git clone --depth 1 {} course
 %cd course
@@ -46,35 +32,7 @@ def set_repository(app, config):
     config.myst_substitutions = {**config.myst_substitutions, "colab": colab}
 
 
-def root_glue(app, doctree):
-    """Let {glue:text}`chapters/NAME.ipynb::key` mean the same on every page of the book.
-
-    myst-nb takes the path from the page's own folder, where there is no folder `chapters`.
-    """
-    folder = posixpath.dirname(app.env.docname) or "."
-    for node in doctree.findall(PendingGlueReference):
-        if node["refdoc"] not in app.env.found_docs:
-            node["refdoc"] = posixpath.relpath(node["refdoc"], folder)
-
-
-def copy_mathjax(app, exception):
-    """Put MathJax beside the pages, so that formulas need no other host."""
-    if exception or app.builder.format != "html":
-        return
-    package = Path(importlib.util.find_spec("sphinx-mathjax-offline").origin).parent
-    for name in MATHJAX:
-        source = package / "static/mathjax" / name
-        target = Path(app.outdir) / "_static/mathjax" / name
-        target.parent.mkdir(parents=True, exist_ok=True)
-        if source.is_dir():
-            shutil.copytree(source, target, dirs_exist_ok=True)
-        else:
-            shutil.copyfile(source, target)
-
-
 def setup(app):
-    """Connect the functions above to Sphinx's events."""
+    """Connect the function above to Sphinx's events."""
     app.connect("config-inited", set_repository)
-    app.connect("doctree-read", root_glue)
-    app.connect("build-finished", copy_mathjax)
     return {"version": "1", "parallel_read_safe": True, "parallel_write_safe": True}

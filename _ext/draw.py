@@ -13,7 +13,9 @@ THEMES = {
 }
 WORD, NUM_HIDDENS = "time", 5
 STEP, PREDICTED, STATE, READ = 150, 50, 140, 230  # distance of the columns, heights of the rows
-SVG = '<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {} {}">{}</svg>\n'
+SVG = (  # with its size, by which a page keeps its place
+    '<svg xmlns="http://www.w3.org/2000/svg" width="{0}" height="{1}" viewBox="0 0 {0} {1}">{2}</svg>\n'
+)
 
 
 def states(word):
@@ -98,14 +100,13 @@ def unrolled(name):
     return SVG.format(60 + STEP * 5 - 30, 270, "".join(parts) + "</g>")
 
 
-def loop(size):
+def loop():
     """Return the logo: a state (the dot) that an arrow leads back to."""
     blue, orange = "#2f86c6", "#e06a12"  # 3:1 or more on white and on the dark theme's grey
     ring = f'<path d="M40 13A20 20 0 1 1 20 15" fill="none" stroke="{blue}" stroke-width="7"/>'
     tip = f'<path d="M14.5 6.5L31 8L25.5 23.5z" fill="{blue}"/>'
     dot = f'<circle cx="32" cy="33" r="8" fill="{orange}"/>'
-    body = f'<g stroke-linecap="round">{ring}{tip}{dot}</g>'
-    return SVG.format(64, 64, body).replace("<svg", f'<svg width="{size}" height="{size}"')
+    return SVG.format(64, 64, f'<g stroke-linecap="round">{ring}{tip}{dot}</g>')
 
 
 def pictures():
@@ -113,8 +114,7 @@ def pictures():
     return {
         "unrolled-light.svg": unrolled("light"),
         "unrolled-dark.svg": unrolled("dark"),
-        "logo.svg": loop(64),
-        "favicon.svg": loop(32),
+        "logo.svg": loop(),
     }
 
 
