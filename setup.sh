@@ -24,7 +24,11 @@ fi
 
 rm -f .venv/.ready
 [ -t 1 ] && quiet= || quiet=--quiet # pip's progress bars are for terminals
-echo "Set-up, once: about 3 minutes, 1.8 GB of disk, and more where PyTorch brings CUDA's libraries."
+if [ -d .venv ]; then
+  echo "Set-up again, since what .venv has to hold may have changed."
+else
+  echo "Set-up, once: about 3 minutes, 1.8 GB of disk, and more where PyTorch brings CUDA's libraries."
+fi
 echo "Making .venv with Python 3.$minor ..."
 "$python" -m venv .venv
 install() {
