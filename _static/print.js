@@ -1,10 +1,12 @@
 // Paper is white: the light theme prints, whichever is on the screen.
-const page = document.documentElement;
-let onScreen;
-window.addEventListener("beforeprint", () => {
-  onScreen = page.dataset.theme;
-  page.dataset.theme = "light";
-});
-window.addEventListener("afterprint", () => {
-  page.dataset.theme = onScreen;
-});
+{
+  const { dataset } = document.documentElement;
+  let onScreen;
+  window.addEventListener("beforeprint", () => {
+    onScreen = dataset.theme;
+    dataset.theme = "light";
+  });
+  window.addEventListener("afterprint", () => {
+    dataset.theme = onScreen;
+  });
+}

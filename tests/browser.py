@@ -66,7 +66,7 @@ FAINT_FIGURES = """() => {
   }
 
   const contrast = (light, ground) => Math.max(light / ground, ground / light);
-  return [...document.querySelectorAll(".bd-article :is(figure, .chapter-card) img, img.wide")]
+  return [...document.querySelectorAll(".bd-article :is(figure, .cards) img, img.wide")]
     .filter((image) => image.offsetWidth)
     .flatMap((image) => {
       const around = [];
