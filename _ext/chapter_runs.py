@@ -15,17 +15,8 @@ from concurrent.futures import ThreadPoolExecutor, as_completed
 from datetime import UTC, datetime
 from pathlib import Path
 
+import compare
 import nbformat
-from compare import (
-    claims,
-    code_cells,
-    code_hash,
-    compared,
-    data_tags,
-    missing_tags,
-    provenance,
-    sampled_tags,
-)
 from nbclient import NotebookClient
 from sphinx.errors import ExtensionError
 from sphinx.util import logging
@@ -50,7 +41,7 @@ def execute(notebook, folder, threads=None):
     client.extra_arguments = ["--log-level=ERROR"]  # no word on how the kernel's messages travel
     client.execute(env=env)
     notebook.metadata["record"] = {
-        "code": code_hash(notebook),
+        "code": compare.code_hash(notebook),
         "helpers": files_hash(root, "utils/**/*"),
         "date": datetime.now(UTC).date().isoformat(),
         "seconds": round(time.monotonic() - begin),
@@ -66,15 +57,14 @@ def files_hash(root, *patterns):
     return h.hexdigest()[:16]
 
 
-def run_key(root, notebook, missing):
-    """Return all that a run depends on, as text; missing holds the tags of absent data sets."""
+def run_key(root, notebook, absent):
+    """Return all that a run depends on, as text; absent: the tags of data sets that it lacks."""
     from utils.runtime import device, profile  # this project's, once Sphinx knows where it is
 
     files = files_hash(root, "utils/**/*", "requirements*.txt", "constraints.txt")
-    absent = sorted(missing & data_tags(*code_cells(notebook)))
     settings = platform.python_version(), device().type, profile()
     require = os.environ.get("COURSE_REQUIRE_DATA", "")
-    return " ".join([code_hash(notebook), files, *settings, require, *absent])
+    return " ".join([compare.code_hash(notebook), files, *settings, require, *sorted(absent)])
 
 
 class Chapter:
@@ -86,40 +76,43 @@ class Chapter:
 
     def find_run(self, root, missing):
         """Take up the run that an earlier build has kept, where nothing changed since."""
+        absent = missing & compare.data_tags(*compare.code_cells(self.record))
         if self.kept.exists():
             run = nbformat.read(self.kept, as_version=4)
-            if run.metadata["key"] == run_key(root, self.record, missing):
+            if run.metadata["key"] == run_key(root, self.record, absent):
                 self.run = run
 
-    def make_run(self, root, missing):
+    def make_run(self, root):
         """Execute the chapter and keep what it gave."""
         run = copy.deepcopy(self.record)
         execute(run, self.path.parent, threads=max(1, CORES // WORKERS))
-        if not sampled_tags(run):
-            missing = missing_tags()  # without those that it has downloaded
-        run.metadata["key"] = run_key(root, self.record, missing)
+        run.metadata["key"] = run_key(root, self.record, compare.sampled_tags(run))
         self.kept.parent.mkdir(parents=True, exist_ok=True)
         nbformat.write(run, self.kept)
         self.run = run
 
     def comparisons(self):
         """Return (source, recorded, now) of every compared cell."""
-        return compared(self.record, self.run, sampled_tags(self.run))
+        return compare.compared(self.record, self.run, compare.sampled_tags(self.run))
 
     def verdict(self):
         """Return how many claims held in the run, and outputs are as recorded, of how many."""
         same = [recorded == now for _, recorded, now in self.comparisons()]
-        return claims(self.run), sum(same), len(same)
+        return compare.claims(self.run), sum(same), len(same)
 
     def shows_run(self):
         """Return whether the run is a record, too: on the full profile, with the real data."""
-        return provenance(self.run)["profile"] == "full" and not sampled_tags(self.run)
+        return compare.provenance(self.run)["profile"] == "full" and not compare.sampled_tags(
+            self.run
+        )
 
     def shown(self):
         """Return the notebook for the page."""
         shown = copy.deepcopy(self.record)
         if self.shows_run():
-            for cell, again in zip(code_cells(shown), code_cells(self.run), strict=True):
+            for cell, again in zip(
+                compare.code_cells(shown), compare.code_cells(self.run), strict=True
+            ):
                 cell.outputs = again.outputs
         return shown
 
@@ -130,12 +123,12 @@ def run_chapters(app):
     if app.builder.name != "html":  # such as the builder of `make linkcheck`
         return
     sys.path.insert(0, str(root))
-    missing, runs = missing_tags(), Path(app.outdir).parent / "runs"
+    missing, runs = compare.missing_tags(), Path(app.outdir).parent / "runs"
     chapters = [Chapter(path, runs) for path in sorted((root / "chapters").glob("*.ipynb"))]
     refuse_stale(chapters)
     for chapter in chapters:
         chapter.find_run(root, missing)
-    failures = make_runs([c for c in reversed(chapters) if not c.run], root, missing)
+    failures = make_runs([c for c in reversed(chapters) if not c.run], root)
     failures += [
         f"{chapter.path.stem}: the output of this cell is not the recorded one.\n{source}\n"
         f"recorded: {recorded}\nnow:      {now}"
@@ -153,7 +146,8 @@ def refuse_stale(chapters):
     stale = [
         f"chapters/{chapter.path.name}"
         for chapter in chapters
-        if chapter.record.metadata.get("record", {}).get("code") != code_hash(chapter.record)
+        if chapter.record.metadata.get("record", {}).get("code")
+        != compare.code_hash(chapter.record)
     ]
     if stale:
         raise ExtensionError(
@@ -162,11 +156,11 @@ def refuse_stale(chapters):
         )
 
 
-def make_runs(chapters, root, missing):
+def make_runs(chapters, root):
     """Execute chapters, the last ones first, which take longest; return what failed, in words."""
     failures, log = [], logging.getLogger(__name__)
     with ThreadPoolExecutor(WORKERS) as pool:
-        futures = {pool.submit(c.make_run, root, missing): c for c in chapters}
+        futures = {pool.submit(c.make_run, root): c for c in chapters}
         try:
             for number, future in enumerate(as_completed(futures), start=1):
                 chapter, error = futures[future], future.exception()

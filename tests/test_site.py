@@ -1,5 +1,6 @@
 """The build: a failure stays until it is mended, pages show the record, nothing runs twice."""
 
+import copy
 import os
 import platform
 import re
@@ -18,7 +19,6 @@ from nbformat.v4 import new_code_cell, new_markdown_cell, new_notebook, new_outp
 ROOT = Path(__file__).parents[1]
 SITE = ROOT / "_build/html"
 sys.path.insert(0, str(ROOT / "_ext"))
-import chapter_runs  # noqa: E402
 import draw  # noqa: E402
 from chapter_runs import Chapter, run_key  # noqa: E402
 from compare import code_hash  # noqa: E402
@@ -63,8 +63,8 @@ class Book:
     def __init__(self, folder, names):
         self.folder, self.html, self.names = folder, folder / "_build/html", names
         for name in filter(lambda name: (ROOT / name).exists(), FILES):
-            copy = shutil.copytree if (ROOT / name).is_dir() else shutil.copy
-            copy(ROOT / name, folder / name)
+            put = shutil.copytree if (ROOT / name).is_dir() else shutil.copy
+            put(ROOT / name, folder / name)
         pages = ["pages/status", *(f"chapters/{name}" for name in names)]
         toc = {"format": "jb-book", "root": "index", "chapters": [{"file": page} for page in pages]}
         (folder / "_toc.yml").write_text(yaml.safe_dump(toc))
@@ -266,27 +266,32 @@ def test_a_run_is_made_anew_when_something_changed_that_it_depends_on(root, chan
     assert run_key(root, GOOD, set()) != before
 
 
-def test_a_run_depends_on_its_code_and_on_its_own_data_alone(root):
-    before = run_key(root, GOOD, set())
-    assert run_key(root, GOOD, {"data-imdb"}) != before
-    assert run_key(root, GOOD, {"data-lyrics"}) == before
-    other = nbformat.from_dict(GOOD)
+@pytest.mark.parametrize(("missing", "again"), [("data-imdb", True), ("data-lyrics", False)])
+def test_a_run_depends_on_its_own_data_alone(root, missing, again, tmp_path):
+    notebook = chapter(("print(0)", "0\n", ["data-imdb"]), data=("quick", "file from cache"))
+    nbformat.write(notebook, tmp_path / "one.ipynb")
+    found = Chapter(tmp_path / "one.ipynb", tmp_path / "runs")
+    found.make_run(root)
+    found.run = None
+    found.find_run(root, {missing})
+    assert (found.run is None) == again
+
+
+def test_a_run_depends_on_its_code(root):
+    other = copy.deepcopy(GOOD)
     other.cells[1].source += "  # another"
-    assert run_key(root, other, set()) != before
+    assert run_key(root, other, set()) != run_key(root, GOOD, set())
 
 
 @pytest.mark.parametrize(("source", "again"), [("file from cache", False), ("sample: none", True)])
-def test_data_that_came_during_the_run_does_not_make_it_run_again(
-    root, source, again, tmp_path, monkeypatch
-):
+def test_data_that_came_during_the_run_does_not_make_it_run_again(root, source, again, tmp_path):
     """Unless a sample had stood in for it."""
     notebook = chapter(("print(0)", "0\n", ["data-imdb"]), data=("quick", source))
     nbformat.write(notebook, tmp_path / "one.ipynb")
     found = Chapter(tmp_path / "one.ipynb", tmp_path / "runs")
-    monkeypatch.setattr(chapter_runs, "missing_tags", set)  # now it is there
-    found.make_run(root, {"data-imdb"})
+    found.make_run(root)
     found.run = None
-    found.find_run(root, set())
+    found.find_run(root, missing=set())  # now it is there
     assert (found.run is None) == again
 
 
