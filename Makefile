@@ -26,7 +26,7 @@ test: book ## build the book; check style, units, and the stored outputs of ever
 	$(BIN)/python -m pytest chapters --nbval $(PARALLEL)
 
 record: $(READY) ## store the outputs of a full run with the real data; NOTEBOOKS=chapters/09_imdb.ipynb
-	COURSE_PROFILE=full COURSE_REQUIRE_DATA=1 $(BIN)/python _ext/record.py $(NOTEBOOKS)
+	COURSE_PROFILE=full COURSE_REQUIRE_DATA=1 $(BIN)/python _ext/chapter_runs.py $(NOTEBOOKS)
 
 serve: ## show the built site on this computer alone; PORT=8123 names another port than 8000
 	@test -f _build/html/index.html || \
@@ -36,7 +36,8 @@ serve: ## show the built site on this computer alone; PORT=8123 names another po
 	@$(PYTHON) -m http.server --bind 127.0.0.1 --directory _build/html $(PORT)
 
 zip: book ## pack the built site into one file
-	$(BIN)/python _ext/pack.py
+	@$(BIN)/python -c 'import shutil; print("The site is packed in", shutil.make_archive( \
+	  "_build/recurrent-networks-course", "zip", root_dir="_build", base_dir="html"))'
 
 bench: $(READY) ## time the course's own choices against the usual ones
 	$(BIN)/python benchmarks/ratios.py

@@ -3,6 +3,10 @@
 The record is the outputs stored in chapters/*.ipynb. A run is kept in _build/runs until something
 changes that it depends on. A run on the full profile with the real data is a newer record, and is
 shown in its place.
+
+    python _ext/chapter_runs.py chapters/*.ipynb
+
+executes chapters and stores what they gave as their record (`make record`).
 """
 
 import copy
@@ -31,7 +35,8 @@ def execute(notebook, folder, threads=None):
     threads: what its kernel may use; None leaves it to PyTorch. Raises what nbclient raises.
     """
     root, begin = Path(__file__).parents[1], time.monotonic()
-    env = os.environ | {"PYTHONPATH": str(root)}
+    path = os.pathsep.join(filter(None, [str(root), os.environ.get("PYTHONPATH")]))
+    env = os.environ | {"PYTHONPATH": path}
     if threads:
         env.setdefault("OMP_NUM_THREADS", str(threads))
     place = {"metadata": {"path": str(folder)}}
@@ -64,7 +69,8 @@ def run_key(root, notebook, absent):
     files = files_hash(root, "utils/**/*", "requirements*.txt", "constraints.txt")
     settings = platform.python_version(), device().type, profile()
     require = os.environ.get("COURSE_REQUIRE_DATA", "")
-    return " ".join([compare.code_hash(notebook), files, *settings, require, *sorted(absent)])
+    absent = sorted(absent & compare.data_tags(*compare.code_cells(notebook)))
+    return " ".join([compare.code_hash(notebook), files, *settings, require, *absent])
 
 
 class Chapter:
@@ -76,10 +82,9 @@ class Chapter:
 
     def find_run(self, root, missing):
         """Take up the run that an earlier build has kept, where nothing changed since."""
-        absent = missing & compare.data_tags(*compare.code_cells(self.record))
         if self.kept.exists():
             run = nbformat.read(self.kept, as_version=4)
-            if run.metadata["key"] == run_key(root, self.record, absent):
+            if run.metadata["key"] == run_key(root, self.record, missing):
                 self.run = run
 
     def make_run(self, root):
@@ -97,8 +102,9 @@ class Chapter:
 
     def verdict(self):
         """Return how many claims held in the run, and outputs are as recorded, of how many."""
+        claims = sum(line[:2] == "✓ " for line in compare.printed(*compare.code_cells(self.run)))
         same = [recorded == now for _, recorded, now in self.comparisons()]
-        return compare.claims(self.run), sum(same), len(same)
+        return claims, sum(same), len(same)
 
     def shows_run(self):
         """Return whether the run is a record, too: on the full profile, with the real data."""
@@ -131,7 +137,7 @@ def run_chapters(app):
     failures = make_runs([c for c in reversed(chapters) if not c.run], root)
     failures += [
         f"{chapter.path.stem}: the output of this cell is not the recorded one.\n{source}\n"
-        f"recorded: {recorded}\nnow:      {now}"
+        f"recorded: {dict(recorded)}\nnow:      {dict(now)}"
         for chapter in filter(lambda chapter: chapter.run, chapters)
         for source, recorded, now in chapter.comparisons()
         if recorded != now
@@ -177,7 +183,20 @@ def make_runs(chapters, root):
     return failures
 
 
+def record(path):
+    """Store what a chapter gives in its file; leave the file as it was where a cell fails."""
+    notebook = nbformat.read(path, as_version=4)
+    execute(notebook, path.parent)
+    nbformat.write(notebook, path)
+    print(f"{path.name} recorded in {notebook.metadata.record.seconds:,} s", flush=True)
+
+
 def setup(app):
     """Connect the function above to Sphinx's events."""
     app.connect("builder-inited", run_chapters)
     return {"version": "1", "parallel_read_safe": True, "parallel_write_safe": True}
+
+
+if __name__ == "__main__":
+    for name in sys.argv[1:]:
+        record(Path(name))

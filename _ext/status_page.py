@@ -6,11 +6,10 @@ from sphinx.util.docutils import SphinxDirective
 
 STATUS = "pages/status"
 LINE = (
-    "Recorded on {date}, {device}, {versions}. {again} on {run}: {claims} claims held, "
-    "{same} of {all} compared outputs are as recorded. [Build status](/pages/status)"
+    "Recorded on {record_date}, {record_device}, {record_versions}. {again} on {run_device}, "
+    "{run_versions}, {run_profile} profile, {run_data}: {claims} claims held, {equal} of "
+    "{compared} compared outputs are as recorded. [Build status](/pages/status)"
 )
-RECORD = "chapter", "recorded on", "seconds", "device", "versions", "changed since"
-RUN = "chapter", "executed on", "seconds", "device", "profile", "data", "claims held", "as recorded"
 
 
 def data_of(run):
@@ -21,71 +20,55 @@ def data_of(run):
     return "the real data" if data_tags(*code_cells(run)) else "no data set"
 
 
-def line(chapter):
-    """Return the line that says where the outputs of a page come from, and what checked them."""
-    now = provenance(chapter.run)
-    return LINE.format(
-        date=chapter.record.metadata.record.date,
-        **provenance(chapter.record),
-        again="Shown here is this build's own run" if chapter.shows_run() else "Executed again",
-        run=f"{now['device']}, {now['versions']}, {now['profile']} profile, {data_of(chapter.run)}",
-        **dict(zip(("claims", "same", "all"), chapter.verdict(), strict=True)),
+def facts(name, chapter):
+    """Return {name: fact} of a chapter's record and of this build's run, for text and tables."""
+    record, run = (
+        notebook.metadata.record | provenance(notebook) | {"data": data_of(notebook)}
+        for notebook in (chapter.record, chapter.run)
     )
+    changed = [name for name in ("helpers", "versions") if record[name] != run[name]]
+    return {
+        "chapter": f"[](/{name})",
+        "changed": ", ".join(changed) or "nothing",
+        "again": "Shown here is this build's own run" if chapter.shows_run() else "Executed again",
+        **dict(zip(("claims", "equal", "compared"), chapter.verdict(), strict=True)),
+        **{f"record_{name}": fact for name, fact in record.items()},
+        **{f"run_{name}": fact for name, fact in run.items()},
+    }
 
 
 def put_on_page(app, docname, source):
     """Let the page of a chapter show what it has to show, and the line under its title."""
     if chapter := app.chapters.get(docname):
-        shown = chapter.shown()
+        shown, line = chapter.shown(), LINE.format(**facts(docname, chapter))
         title, _, rest = shown.cells[0].source.partition("\n")
-        shown.cells[0].source = f"{title}\n\n:::{{div}} record-line\n{line(chapter)}\n:::\n{rest}"
+        shown.cells[0].source = f"{title}\n\n:::{{div}} record-line\n{line}\n:::\n{rest}"
         source[0] = nbformat.writes(shown)
 
 
 def outdated(app, env, added, changed, removed):
     """Return the pages on which something of the runs has changed since they were read."""
-    before = getattr(env, "chapter_lines", {})
-    env.chapter_lines = {name: line(chapter) for name, chapter in app.chapters.items()}
-    pages = [name for name, words in env.chapter_lines.items() if before.get(name) != words]
+    before = getattr(env, "chapter_facts", {})
+    env.chapter_facts = {name: facts(name, chapter) for name, chapter in app.chapters.items()}
+    pages = [name for name, found in env.chapter_facts.items() if before.get(name) != found]
     return pages and [*pages, STATUS]
 
 
-def record_row(chapter, facts, run):
-    """Return the cells of RECORD: where and when a chapter was recorded, what changed since."""
-    record, now = chapter.record.metadata.record, chapter.run.metadata.record
-    changed = ["helpers"] * (record.helpers != now.helpers)
-    changed += ["versions"] * (facts["versions"] != run["versions"])
-    since = ", ".join(changed) or "nothing"
-    return record.date, record.seconds, facts["device"], facts["versions"], since
+class ChapterRows(SphinxDirective):
+    """A table whose last line is repeated for each chapter, with its facts in the braces."""
 
-
-def run_row(chapter, facts, run):
-    """Return the cells of RUN: how this build executed a chapter, and what it found."""
-    now = chapter.run.metadata.record
-    claims, same, compared = chapter.verdict()
-    settings = run["device"], run["profile"], data_of(chapter.run)
-    return now.date, now.seconds, *settings, claims, f"{same} of {compared}"
-
-
-class StatusTable(SphinxDirective):
-    """`{status-table} record` or `run`: a row for each chapter."""
-
-    required_arguments = 1
+    has_content = True
 
     def run(self):
         """Return the table's nodes."""
-        headings, row = {"record": (RECORD, record_row), "run": (RUN, run_row)}[self.arguments[0]]
-        rows = [headings, ["---"] * len(headings)]
-        for name, chapter in self.env.app.chapters.items():
-            cells = row(chapter, provenance(chapter.record), provenance(chapter.run))
-            rows.append([f"[](/{name})", *cells])
-        text = "\n".join(f"| {' | '.join(map(str, cells))} |" for cells in rows)
-        return self.parse_text_to_nodes(text)
+        *head, row = self.content
+        rows = [row.format(**facts(*item)) for item in self.env.app.chapters.items()]
+        return self.parse_text_to_nodes("\n".join([*head, *rows]))
 
 
 def setup(app):
     """Connect the functions above to Sphinx's events."""
-    app.add_directive("status-table", StatusTable)
+    app.add_directive("chapter-rows", ChapterRows)
     app.connect("source-read", put_on_page)
     app.connect("env-get-outdated", outdated)
     return {"version": "1", "parallel_read_safe": True, "parallel_write_safe": True}

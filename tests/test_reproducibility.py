@@ -104,5 +104,5 @@ def test_one_changed_digit_is_a_difference():
     changed = copy.deepcopy(stored)
     (output,) = next(c for c in code_cells(changed) if c.source == source).outputs
     output.text = output.text.replace("1", "2", 1)
-    assert said != {"stdout": output.text}
+    assert said["stdout"] != [output.text]
     assert differences(stored, changed) == [source]

@@ -112,7 +112,7 @@ KNOWN = {
 }
 KNOWN["output"] = chapter(("print(41 + 1)", "41\n", []))
 WORDS = {kind: words for kind, (_, words) in BROKEN.items()} | {
-    "output": "recorded: {'stdout': '41"
+    "output": "recorded: {'stdout': ['41"
 }
 
 
