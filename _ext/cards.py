@@ -20,9 +20,10 @@ CARD = (
 def parts(root):
     """Return {caption: its chapters} of the book's numbered parts, in reading order."""
     toc = yaml.safe_load((root / "_toc.yml").read_text(encoding="utf8"))["parts"]
-    files = {p["caption"]: [c["file"] for c in p["chapters"]] for p in toc if p.get("numbered")}
     return {
-        caption: [chapter(root, f"{file}.ipynb") for file in files[caption]] for caption in files
+        part["caption"]: [chapter(root, f"{page['file']}.ipynb") for page in part["chapters"]]
+        for part in toc
+        if part.get("numbered")
     }
 
 

@@ -15,7 +15,7 @@ import os
 import platform
 import sys
 import time
-from concurrent.futures import ThreadPoolExecutor, as_completed
+from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -27,6 +27,7 @@ from sphinx.util import logging
 
 CORES = os.cpu_count() or 1
 WORKERS = min(4, CORES)
+logger = logging.getLogger(__name__)
 
 
 def execute(notebook, folder, threads=None):
@@ -77,8 +78,8 @@ class Chapter:
     """A chapter's record and this build's run of it."""
 
     def __init__(self, path, runs):
-        self.path, self.kept = path, runs / path.name
-        self.record, self.run = nbformat.read(path, as_version=4), None
+        self.path, self.kept, self.name = path, runs / path.name, f"chapters/{path.stem}"
+        self.record, self.run, self.error = nbformat.read(path, as_version=4), None, None
 
     def find_run(self, root, missing):
         """Take up the run that an earlier build has kept, where nothing changed since."""
@@ -88,17 +89,35 @@ class Chapter:
                 self.run = run
 
     def make_run(self, root):
-        """Execute the chapter and keep what it gave."""
+        """Execute the chapter, keep what it gave unless a cell failed, and tell how it went."""
         run = copy.deepcopy(self.record)
-        execute(run, self.path.parent, threads=max(1, CORES // WORKERS))
+        try:
+            execute(run, self.path.parent, threads=max(1, CORES // WORKERS))
+        except Exception as error:  # of a cell, or of the kernel
+            self.error = error
+            logger.info(f"executed {self.name}: FAILED")
+            return
         run.metadata["key"] = run_key(root, self.record, compare.sampled_tags(run))
         self.kept.parent.mkdir(parents=True, exist_ok=True)
         nbformat.write(run, self.kept)
         self.run = run
+        words = "executed {}: {} s, {} claims held, {} of {} compared outputs are as recorded"
+        logger.info(words.format(self.name, run.metadata.record.seconds, *self.verdict()))
 
     def comparisons(self):
         """Return (source, recorded, now) of every compared cell."""
         return compare.compared(self.record, self.run, compare.sampled_tags(self.run))
+
+    def failures(self):
+        """Return in words what failed: the run, or an output that is not the recorded one."""
+        if self.error:
+            return [f"{self.name}: {self.error}"]
+        return [
+            f"{self.name}: the output of this cell is not the recorded one.\n{source}\n"
+            f"recorded: {dict(recorded)}\nnow:      {dict(now)}"
+            for source, recorded, now in self.comparisons()
+            if recorded != now
+        ]
 
     def verdict(self):
         """Return how many claims held in the run, and outputs are as recorded, of how many."""
@@ -108,18 +127,14 @@ class Chapter:
 
     def shows_run(self):
         """Return whether the run is a record, too: on the full profile, with the real data."""
-        return compare.provenance(self.run)["profile"] == "full" and not compare.sampled_tags(
-            self.run
-        )
+        is_full = compare.provenance(self.run)["profile"] == "full"
+        return is_full and not compare.sampled_tags(self.run)
 
     def shown(self):
         """Return the notebook for the page."""
-        shown = copy.deepcopy(self.record)
-        if self.shows_run():
-            for cell, again in zip(
-                compare.code_cells(shown), compare.code_cells(self.run), strict=True
-            ):
-                cell.outputs = again.outputs
+        shown, source = copy.deepcopy(self.record), self.run if self.shows_run() else self.record
+        for cell, given in zip(*map(compare.code_cells, (shown, source)), strict=True):
+            cell.outputs = given.outputs
         return shown
 
 
@@ -134,53 +149,28 @@ def run_chapters(app):
     refuse_stale(chapters)
     for chapter in chapters:
         chapter.find_run(root, missing)
-    failures = make_runs([c for c in reversed(chapters) if not c.run], root)
-    failures += [
-        f"{chapter.path.stem}: the output of this cell is not the recorded one.\n{source}\n"
-        f"recorded: {dict(recorded)}\nnow:      {dict(now)}"
-        for chapter in filter(lambda chapter: chapter.run, chapters)
-        for source, recorded, now in chapter.comparisons()
-        if recorded != now
-    ]
-    if failures:
+    waiting = [chapter for chapter in reversed(chapters) if not chapter.run]  # the longest first
+    logger.info(f"{len(waiting)} of {len(chapters)} chapters to execute, {WORKERS} at a time")
+    with ThreadPoolExecutor(WORKERS) as pool:
+        list(pool.map(lambda chapter: chapter.make_run(root), waiting))
+    if failures := [words for chapter in chapters for words in chapter.failures()]:
         raise ExtensionError("\n\n".join(failures))
-    app.chapters = {f"chapters/{chapter.path.stem}": chapter for chapter in chapters}
+    app.chapters = {chapter.name: chapter for chapter in chapters}
 
 
 def refuse_stale(chapters):
     """Raise ExtensionError where outputs are not those of the code that stands there."""
+    hashes = [chapter.record.metadata.get("record", {}).get("code") for chapter in chapters]
     stale = [
-        f"chapters/{chapter.path.name}"
-        for chapter in chapters
-        if chapter.record.metadata.get("record", {}).get("code")
-        != compare.code_hash(chapter.record)
+        f"{chapter.name}.ipynb"
+        for chapter, code in zip(chapters, hashes, strict=True)
+        if code != compare.code_hash(chapter.record)
     ]
     if stale:
         raise ExtensionError(
             f"Code has changed since its outputs were recorded: {', '.join(stale)}.\n"
             f'Record it anew: make record NOTEBOOKS="{" ".join(stale)}"'
         )
-
-
-def make_runs(chapters, root):
-    """Execute chapters, the last ones first, which take longest; return what failed, in words."""
-    failures, log = [], logging.getLogger(__name__)
-    with ThreadPoolExecutor(WORKERS) as pool:
-        futures = {pool.submit(c.make_run, root): c for c in chapters}
-        try:
-            for number, future in enumerate(as_completed(futures), start=1):
-                chapter, error = futures[future], future.exception()
-                if error:
-                    failures.append(f"{chapter.path.stem}: {error}")
-                    how = "FAILED"
-                else:
-                    counts = chapter.run.metadata.record.seconds, *chapter.verdict()
-                    how = "{} s, {} claims held, {} of {} compared outputs equal".format(*counts)
-                log.info(f"executed {number}/{len(futures)} {chapter.path.stem}: {how}")
-        except BaseException:
-            pool.shutdown(cancel_futures=True)
-            raise
-    return failures
 
 
 def record(path):
