@@ -11,9 +11,8 @@ THEMES = {
 }
 WORD, NUM_HIDDENS = "time", 5
 STEP, PREDICTED, STATE, READ = 150, 50, 140, 230  # distance of the columns, heights of the rows
-SVG = (  # with its size, by which a page keeps its place
-    '<svg xmlns="http://www.w3.org/2000/svg" width="{0}" height="{1}" viewBox="0 0 {0} {1}">{2}</svg>\n'
-)
+SIZE = 'width="{0}" height="{1}" viewBox="0 0 {0} {1}"'  # by which a page keeps its place
+SVG = f'<svg xmlns="http://www.w3.org/2000/svg" {SIZE}>{{2}}</svg>\n'
 
 
 def states(word):
