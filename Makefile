@@ -1,55 +1,60 @@
-# The commands of the course. `make book PYTHON=python3.12` chooses the interpreter of .venv.
+# The commands of the course; `make` alone lists them.
 PYTHON ?= python3
+PORT ?= 8000
+NOTEBOOKS ?= chapters/*.ipynb
 BIN := .venv/bin
 READY := .venv/.ready
-# What `make record` executes: all, or those named: make record NOTEBOOKS=chapters/09_imdb.ipynb
-NOTEBOOKS ?= chapters/*.ipynb
 # One worker more than there are cores: each of them waits now and then for a browser or a kernel.
 WORKERS := $(shell echo $$(( $$(getconf _NPROCESSORS_ONLN) + 1 )))
+PARALLEL := -n $(WORKERS) --maxprocesses 8 --dist loadgroup --no-loadscope-reorder
 # Kernels take their figures' backend from the course, not from the caller's shell.
 unexport MPLBACKEND
 
-.PHONY: book zip test record bench linkcheck serve clean
+.PHONY: help book test record serve zip bench linkcheck lock clean
 
-book:
-	@set -e; t0=$$(date +%s); $(MAKE) --no-print-directory $(READY); \
-	t1=$$(date +%s); $(BIN)/jupyter-book build . -W -n --keep-going; \
-	t2=$$(date +%s); \
-	echo "set-up $$((t1 - t0)) s, book $$((t2 - t1)) s (each chapter's share is on the status page)"; \
-	echo "The book is in _build/html/index.html (make serve shows it)."
+help: ## list these commands
+	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "make %-10s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
-zip: book
-	$(BIN)/python _ext/pack.py
+book: $(READY) ## build the site in _build/html; PYTHON=python3.12 names the Python of .venv
+	@begin=$$(date +%s); $(BIN)/jupyter-book build . -W -n && \
+	echo "The book took $$(($$(date +%s) - begin)) s: _build/html/index.html (make serve shows it)."
 
-# The tests look at the built site, too.
-test: book
-	@set -e; $(BIN)/ruff check .; $(BIN)/ruff format --check .; \
-	t0=$$(date +%s); $(BIN)/python -m pytest --cov --cov-report=term \
-	  -n $(WORKERS) --maxprocesses 8 --dist loadgroup --no-loadscope-reorder --nbval; \
-	t1=$$(date +%s); echo "tests $$((t1 - t0)) s"; \
-	echo "All tests passed; the report is above."
+test: book ## build the book; check style, units, and the stored outputs of every chapter
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/python -m pytest tests --cov --cov-report=term $(PARALLEL)
+	$(BIN)/python -m pytest chapters --nbval $(PARALLEL)
 
-record: $(READY)
-	COURSE_PROFILE=full COURSE_REQUIRE_DATA=1 $(BIN)/python _ext/record.py $(NOTEBOOKS)
+record: $(READY) ## store the outputs of a full run with the real data; NOTEBOOKS=chapters/09_imdb.ipynb
+	COURSE_PROFILE=full COURSE_REQUIRE_DATA=1 $(BIN)/python _ext/chapter_runs.py $(NOTEBOOKS)
 
-bench: $(READY)
+serve: ## show the built site on this computer alone; PORT=8123 names another port than 8000
+	@test -f _build/html/index.html || \
+	  { echo "There is no built site yet: make book builds it." >&2; exit 1; }
+	@$(PYTHON) -c 'import socket; socket.create_server(("127.0.0.1", $(PORT)))' 2> /dev/null || \
+	  { echo "Port $(PORT) is busy. Name another one: make serve PORT=8123" >&2; exit 1; }
+	@$(PYTHON) -m http.server --bind 127.0.0.1 --directory _build/html $(PORT)
+
+zip: book ## pack the built site into one file
+	@$(BIN)/python -c 'import shutil; print("The site is packed in", shutil.make_archive( \
+	  "_build/recurrent-networks-course", "zip", root_dir="_build", base_dir="html"))'
+
+bench: $(READY) ## time the course's own choices against the usual ones
 	$(BIN)/python benchmarks/ratios.py
 
-# Asks every address that the book names, so it needs the network and is no part of the tests.
-linkcheck: $(READY)
+linkcheck: $(READY) ## ask every address that the book names; needs the network
 	$(BIN)/jupyter-book build . --builder linkcheck
 
-serve: $(READY)
-	$(BIN)/python -m http.server --bind 127.0.0.1 --directory _build/html 8000
+lock: ## write constraints.txt anew after a change of requirements.txt; needs the network
+	$(PYTHON) -m venv _build/lock
+	_build/lock/bin/python -m pip install --quiet uv==0.13.9
+	_build/lock/bin/uv pip compile requirements.txt --output-file constraints.txt --quiet \
+	  --universal --python-version 3.11 --no-emit-package recurrent-networks-course \
+	  --annotation-style line --custom-compile-command "make lock"
 
-clean:
+clean: ## remove .venv and all that was built
 	rm -rf _build .venv
 
-$(READY): requirements.txt requirements-nodeps.txt pyproject.toml
-	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and \
-	  "Python 3.11 or newer is needed, this is " + sys.version.split()[0] + \
-	  "; name another one: make $(MAKECMDGOALS) PYTHON=python3.12")'
-	$(PYTHON) -m venv .venv
-	$(BIN)/python -m pip install --quiet --requirement requirements.txt
-	$(BIN)/python -m pip install --quiet --no-deps --requirement requirements-nodeps.txt
+$(READY): requirements.txt requirements-nodeps.txt constraints.txt pyproject.toml
+	@sh setup.sh $(PYTHON) $(firstword $(MAKECMDGOALS))
 	@touch $@

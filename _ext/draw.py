@@ -4,15 +4,19 @@ import math
 import random
 from pathlib import Path
 
-BLUE, ORANGE, GREEN = (0, 114, 178), (213, 94, 0), (0, 158, 115)  # as in utils/plotting.py
+from utils.plotting import COLORS
+
+BLUE, ORANGE, GREEN = (tuple(bytes.fromhex(color[1:])) for color in COLORS[:3])
 THEMES = {
     "light": {"ink": (51, 51, 51), "paper": (255, 255, 255), "tint": 0.18},
     "dark": {"ink": (222, 226, 230), "paper": (18, 18, 18), "tint": 0.45},
 }
 WORD, NUM_HIDDENS = "time", 5
 STEP, PREDICTED, STATE, READ = 150, 50, 140, 230  # distance of the columns, heights of the rows
-SIZE = 'width="{0}" height="{1}" viewBox="0 0 {0} {1}"'  # by which a page keeps its place
-SVG = f'<svg xmlns="http://www.w3.org/2000/svg" {SIZE}>{{2}}</svg>\n'
+SVG = (  # with its size, by which a page keeps its place
+    '<svg xmlns="http://www.w3.org/2000/svg" width="{0}" height="{1}" viewBox="0 0 {0} {1}">{2}'
+    "</svg>\n"
+)
 
 
 def states(word):

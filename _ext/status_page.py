@@ -1,76 +1,74 @@
-"""Sphinx extension: the tables of the page "Build status"."""
-
-import json
-from collections import Counter
-from pathlib import Path
+"""Sphinx extension: what pages say of their record, and the tables of the page "Build status"."""
 
 import nbformat
-from checked_cells import data_tags, how_checked
-from docutils import nodes
-from myst_nb.sphinx_ import NbMetadataCollector
+from compare import code_cells, data_tags, provenance, sampled_tags
+from sphinx.util.docutils import SphinxDirective
 
-COLUMNS = {  # heading: what checked_cells says of a cell
-    "always": "compared",
-    "with the data": "data not at hand",
-    "training, time": "training or time",
-    "no text": "no text",
-}
-NO_BENCHMARK = "*(No run is stored. `make bench` measures one.)*"
+STATUS = "pages/status"
+LINE = (
+    "Recorded on {record_date}, {record_device}, {record_versions}. {again} on {run_device}, "
+    "{run_versions}, {run_profile} profile, {run_data}: {claims} claims held, {equal} of "
+    "{compared} compared outputs are as recorded. [Build status](/pages/status)"
+)
 
 
-def fill_tables(app, config):
-    """Let {{ checked }} and {{ benchmarks }} stand for the tables of this project."""
-    root = Path(app.srcdir)
-    config.myst_substitutions = {
-        **config.myst_substitutions,
-        "checked": checked_table(sorted((root / "chapters").glob("*.ipynb"))),
-        "benchmarks": benchmark_table(root / "benchmarks" / "last.json"),
+def data_of(run):
+    """Return in words what data a run had."""
+    names = sorted(tag.removeprefix("data-").replace("-", "_") for tag in sampled_tags(run))
+    if names:
+        return f"a sample for {', '.join(names)}"
+    return "the real data" if data_tags(*code_cells(run)) else "no data set"
+
+
+def facts(name, chapter):
+    """Return {name: fact} of a chapter's record and of this build's run, for text and tables."""
+    record, run = (
+        notebook.metadata.record | provenance(notebook) | {"data": data_of(notebook)}
+        for notebook in (chapter.record, chapter.run)
+    )
+    changed = [name for name in ("helpers", "versions") if record[name] != run[name]]
+    return {
+        "chapter": f"[](/{name})",
+        "changed": ", ".join(changed) or "nothing",
+        "again": "Shown here is this build's own run" if chapter.shows_run() else "Executed again",
+        **dict(zip(("claims", "equal", "compared"), chapter.verdict(), strict=True)),
+        **{f"record_{name}": fact for name, fact in record.items()},
+        **{f"run_{name}": fact for name, fact in run.items()},
     }
 
 
-def checked_table(paths):
-    """Return a Markdown table: how many code cells of each notebook are checked in which way."""
-    rows = [["Chapter", *COLUMNS]]
-    for path in paths:
-        cells = nbformat.read(path, as_version=4).cells
-        title = cells[0].source.splitlines()[0].lstrip("# ")
-        code = (cell for cell in cells if cell.cell_type == "code")
-        counts = Counter(how_checked(cell, missing=data_tags(cell)) for cell in code)
-        rows.append([title, *(counts[how] for how in COLUMNS.values())])
-    return table(rows)
+def put_on_page(app, docname, source):
+    """Let the page of a chapter show what it has to show, and the line under its title."""
+    if chapter := app.chapters.get(docname):
+        shown, line = chapter.shown(), LINE.format(**facts(docname, chapter))
+        title, _, rest = shown.cells[0].source.partition("\n")
+        shown.cells[0].source = f"{title}\n\n:::{{div}} record-line\n{line}\n:::\n{rest}"
+        source[0] = nbformat.writes(shown)
 
 
-def benchmark_table(path):
-    """Return a Markdown table of the stored benchmark, with the hardware that it ran on."""
-    if not path.exists():
-        return NO_BENCHMARK
-    stored = json.loads(path.read_text(encoding="utf-8"))
-    rows = [["Ratio of speeds", "smallest", "median", "largest"]]
-    rows += [[name, *(f"{ratio:.2f}" for ratio in row)] for name, row in stored["ratios"].items()]
-    where = ", ".join(f"{name} {value}" for name, value in stored["hardware"].items())
-    return f"{table(rows)}\n\nMeasured on {stored['date']}: {where}."
+def outdated(app, env, added, changed, removed):
+    """Return the pages on which something of the runs has changed since they were read."""
+    before = getattr(env, "chapter_facts", {})
+    env.chapter_facts = {name: facts(name, chapter) for name, chapter in app.chapters.items()}
+    pages = [name for name, found in env.chapter_facts.items() if before.get(name) != found]
+    return pages and [*pages, STATUS]
 
 
-def table(rows):
-    """Return rows, the first of them the heading, as a Markdown table."""
-    head, *body = ([str(value) for value in row] for row in rows)
-    lines = [head, ["---"] + ["--:"] * (len(head) - 1), *body]
-    return "\n".join(f"| {' | '.join(line)} |" for line in lines)
+class ChapterRows(SphinxDirective):
+    """A table whose last line is repeated for each chapter, with its facts in the braces."""
 
+    has_content = True
 
-def word_status(app, doctree, docname):
-    """Write the table of executed notebooks in words: titles and results, for names and emoji."""
-    if not NbMetadataCollector.get_doc_data(app.env)[docname].get("has_exec_table"):
-        return
-    words = {"✅": "passed", "❌": "failed"}
-    words |= {name: title.astext() for name, title in app.env.titles.items()}
-    for found in doctree.findall(nodes.table):
-        for text in list(found.findall(nodes.Text)):
-            text.parent.replace(text, nodes.Text(words.get(text, text)))
+    def run(self):
+        """Return the table's nodes."""
+        *head, row = self.content
+        rows = [row.format(**facts(*item)) for item in self.env.app.chapters.items()]
+        return self.parse_text_to_nodes("\n".join([*head, *rows]))
 
 
 def setup(app):
     """Connect the functions above to Sphinx's events."""
-    app.connect("config-inited", fill_tables)
-    app.connect("doctree-resolved", word_status)
+    app.add_directive("chapter-rows", ChapterRows)
+    app.connect("source-read", put_on_page)
+    app.connect("env-get-outdated", outdated)
     return {"version": "1", "parallel_read_safe": True, "parallel_write_safe": True}

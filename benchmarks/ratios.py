@@ -2,12 +2,11 @@
 
     python benchmarks/ratios.py
 
-prints of each ratio the smallest, the median and the largest, and writes them to last.json, from
-where the status page takes them. Every pair takes turns on the same minibatches, and the ratio is
+prints of each ratio the smallest, the median and the largest, and writes the table to last.md,
+which the status page includes. Every pair takes turns on the same minibatches, and the ratio is
 taken within a turn, so that a slow moment of the machine hits both.
 """
 
-import json
 import platform
 import statistics
 import time
@@ -25,7 +24,7 @@ from utils.models import Classifier, LanguageModel, RNNScratch, last_state
 from utils.runtime import device, progress, seed
 from utils.training import sequence_loss, train_epoch
 
-LAST = Path(__file__).with_name("last.json")
+LAST = Path(__file__).with_name("last.md")
 
 
 def scratch_against_d2l():
@@ -129,16 +128,21 @@ def hardware():
     return {"device": chip, "threads": threads, "Python": versions[0], "PyTorch": versions[1]}
 
 
+def table(found):
+    """Return ratios, {name: (smallest, median, largest)}, as Markdown with the hardware and day."""
+    rows = [("Ratio of speeds", "smallest", "median", "largest"), ("---", "--:", "--:", "--:")]
+    rows += [(name, *(f"{ratio:.2f}" for ratio in row)) for name, row in found.items()]
+    where = ", ".join(f"{name} {value}" for name, value in hardware().items())
+    lines = [f"| {' | '.join(row)} |" for row in rows]
+    return "\n".join([*lines, "", f"Measured on {datetime.now(UTC).date()}: {where}.", ""])
+
+
 def main():
     """Measure, print and store the ratio of every pair."""
     rows = {name: ratios(make, num_turns) for name, (make, num_turns) in PAIRS.items()}
-    found = {name: [row[0], statistics.median(row), row[-1]] for name, row in rows.items()}
-    print(", ".join(f"{name} {value}" for name, value in hardware().items()))
-    for name, (low, middle, high) in found.items():
-        print(f"{name:45} {low:5.2f} – {middle:5.2f} – {high:5.2f}")
-    day = datetime.now(UTC).date().isoformat()
-    stored = {"date": day, "hardware": hardware(), "ratios": found}
-    LAST.write_text(json.dumps(stored, indent=2) + "\n", encoding="utf8")
+    text = table({name: (row[0], statistics.median(row), row[-1]) for name, row in rows.items()})
+    print(text)
+    LAST.write_text(text, encoding="utf8")
 
 
 if __name__ == "__main__":

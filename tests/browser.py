@@ -58,42 +58,54 @@ TOO_WIDE = """() => {
     .map((element) => `too wide: ${element.outerHTML.slice(0, 80)}`);
   return [`${page.scrollWidth} pixels wide`, ...wide];
 }"""
-# The dots of a figure that stand out on white, for which it was drawn, but not where it is shown.
+# The dots of a figure that stand out on white, for which it was drawn, but not where it is shown,
+# and the figures whose white is not the ground of the page.
 # The picture of the landing page was drawn for each theme.
 FAINT_FIGURES = """() => {
   const bytes = Array.from({ length: 256 }, (_, byte) => byte);
   const linear = Float64Array.from(bytes, (byte) => ((byte / 255 + 0.055) / 1.055) ** 2.4);
 
-  function contrasts(image, grounds) {  // of each dot with the corner
-    const [width, height] = [image.naturalWidth, image.naturalHeight];
+  function lights(image, grounds, style) {  // of each dot, or of the ground alone
+    const [width, height] = image ? [image.naturalWidth, image.naturalHeight] : [1, 1];
     const context = new OffscreenCanvas(width, height).getContext("2d");
     for (const ground of grounds) {
       context.fillStyle = ground;
       context.fillRect(0, 0, width, height);
     }
-    context.drawImage(image, 0, 0, width, height);
+    if (style?.mixBlendMode === "screen") context.globalCompositeOperation = "screen";
+    if (style) context.filter = style.filter;
+    if (image) context.drawImage(image, 0, 0, width, height);
     const dots = context.getImageData(0, 0, width, height).data;
-    const lights = new Float64Array(width * height);
-    for (let i = 0; i < lights.length; i++) {
+    const found = new Float64Array(width * height);
+    for (let i = 0; i < found.length; i++) {
       const [red, green, blue] = [dots[4 * i], dots[4 * i + 1], dots[4 * i + 2]];
-      lights[i] = 0.05 + 0.2126 * linear[red] + 0.7152 * linear[green] + 0.0722 * linear[blue];
+      found[i] = 0.05 + 0.2126 * linear[red] + 0.7152 * linear[green] + 0.0722 * linear[blue];
     }
-    return lights.map((light) => Math.max(light / lights[0], lights[0] / light));
+    return found;
   }
 
-  const ground = (element) => getComputedStyle(element).backgroundColor;
-  return [...document.querySelectorAll(".bd-article :is(figure img, img.wide)")]
+  const contrast = (light, ground) => Math.max(light / ground, ground / light);
+  return [...document.querySelectorAll(".bd-article :is(figure, .cards) img, img.wide")]
     .filter((image) => image.offsetWidth)
     .flatMap((image) => {
-      const shown = contrasts(image, [ground(document.body), ground(image)]);
-      const drawn = image.matches(".wide") ? shown : contrasts(image, ["white"]);
+      const around = [];
+      for (let one = image.parentElement; one; one = one.parentElement)
+        around.unshift(getComputedStyle(one).backgroundColor);
+      const style = getComputedStyle(image);
+      const [page] = lights(null, around);
+      const shown = lights(image, [...around, style.backgroundColor], style);
+      const drawn = image.matches(".wide") ? shown : lights(image, ["white"]);
       let [ink, faint] = [0, 0];
       for (let i = 0; i < drawn.length; i++) {
-        ink += drawn[i] > 4.5;
-        faint += drawn[i] > 4.5 && shown[i] <= 4.5;
+        if (contrast(drawn[i], drawn[0]) <= 4.5) continue;
+        ink += 1;
+        faint += contrast(shown[i], shown[0]) <= 4.5;
       }
-      const words = `${faint} of ${ink} dots are faint: ${image.alt.slice(0, 60)}`;
-      return ink && faint < 0.02 * ink ? [] : [words];
+      const name = image.alt.slice(0, 60);
+      return [
+        ...(faint < 0.02 * ink ? [] : [`${faint} of ${ink} dots are faint: ${name}`]),
+        ...(contrast(shown[0], page) < 1.05 ? [] : [`a plate: ${name}`]),
+      ];
     });
 }"""
 
@@ -202,7 +214,7 @@ def too_wide(page):
 
 
 def faint_figures(page):
-    """Return the figures that lose ink to the ground on which they are shown, or have none."""
+    """Return the figures that lose ink to the ground, have none, or stand on a plate."""
     return page.evaluate(FAINT_FIGURES)
 
 

@@ -4,10 +4,12 @@ Each page is opened once, looked at wide and narrow, light and dark, and used as
 pictures of it land in _build/screenshots. `make test` builds the site before.
 """
 
+import re
 import shutil
 import sys
 import threading
 from functools import cache, partial
+from html import unescape
 from html.parser import HTMLParser
 from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
@@ -22,7 +24,6 @@ from playwright.sync_api import sync_playwright
 
 ROOT = Path(__file__).parents[1]
 sys.path.insert(0, str(ROOT / "_ext"))
-from pack import pack  # noqa: E402
 
 SITE = ROOT / "_build/html"
 PICTURES = ROOT / "_build/screenshots"
@@ -174,6 +175,31 @@ def test_search_finds_every_chapter_by_its_title(tab, address, name):
 
 
 @needs_browser
+@pytest.mark.xdist_group("browser 0")
+@pytest.mark.parametrize(
+    ("words", "meaning"), [("困惑度", "equally likely"), ("门控循环单元", "reset gate")]
+)
+def test_search_in_chinese_finds_what_a_term_means(tab, address, words, meaning):
+    assert set(checks.found_by_search(tab, address, words)) == {"pages/glossary.html"}
+    assert meaning in tab.locator("#search-results li p.context").first.inner_text()
+
+
+@needs_browser
+@pytest.mark.xdist_group("browser 0")
+def test_search_shows_passages_of_the_article(tab, address):
+    pages = checks.found_by_search(tab, address, "perplexity")
+    excerpts = tab.locator("#search-results li p.context")
+    excerpts.nth(5).wait_for(timeout=30_000)
+    for excerpt in excerpts.all():
+        page = excerpt.locator("xpath=..").locator("a").get_attribute("href")
+        article = (SITE / page.partition("#")[0]).read_text("utf8").partition("<article")[2]
+        text = unescape(re.sub(r"<[^>]*>", "", article.partition("</article>")[0]))
+        passage = excerpt.inner_text().strip(". ")
+        assert "".join(passage.split()) in "".join(text.replace("#", "").split()), passage
+    assert len(pages) > 5
+
+
+@needs_browser
 @pytest.mark.parametrize("opened", spread(CHAPTERS), indirect=True)
 @pytest.mark.parametrize(("width", "theme"), [(WIDE, "light")])
 def test_copy_button_copies_a_cell(view):
@@ -198,6 +224,23 @@ def test_solutions_open_and_close_by_mouse_and_by_key(view):
         assert last.is_visible() and button.get_attribute("aria-expanded") == "true"
         button.press("Enter")
         assert not last.is_visible() and button.get_attribute("aria-expanded") == "false"
+
+
+@needs_browser
+@pytest.mark.parametrize("opened", spread(CHAPTERS[:1]), indirect=True)
+@pytest.mark.parametrize(("width", "theme"), [(WIDE, "light")])
+def test_code_that_only_draws_opens_and_closes_by_mouse_and_by_key(view):
+    cell = view.page.locator("div.cell:has(> details.hide)").first
+    prompt, code, button = map(cell.locator, ["summary", ".cell_input", "button.copybtn"])
+    assert cell.locator("figure").is_visible() and not code.is_visible()
+    prompt.click()
+    assert prompt.inner_text() == "Hide the code"
+    code.hover()
+    button.click()
+    copied = view.page.evaluate("navigator.clipboard.readText()")
+    assert copied in {one.source for one in chapter(view.name).cells}
+    prompt.press("Enter")
+    assert prompt.inner_text() == "Show the code" and not code.is_visible()
 
 
 @needs_browser
@@ -301,9 +344,9 @@ def test_head_says_what_the_page_is_about(name):
 @needs_browser
 @pytest.mark.xdist_group("browser 1")
 def test_packed_site_works_from_a_folder(address, tab, tmp_path):
-    pack(SITE, tmp_path / "course.zip")
+    shutil.make_archive(tmp_path / "course", "zip", root_dir=SITE.parent, base_dir="html")
     shutil.unpack_archive(tmp_path / "course.zip", tmp_path)
-    folder = tmp_path / "course"
+    folder = tmp_path / "html"
     troubles = checks.listen(tab, folder.as_uri())
     tab.goto((folder / f"{CHAPTERS[3]}.html").as_uri())
     checks.settle(tab)
@@ -324,7 +367,8 @@ FAULTY = f"""<!doctype html><html data-theme="dark"><head><title>Faults</title><
 <div class="math"><math><merror><mi>z</mi></merror></math></div>
 <div class="math"><div style="overflow: auto"><math><mtext>{"wide" * 50}</mtext></math></div></div>
 <pre tabindex="0">short</pre><p><span class="math"><math tabindex="0"><mi>x</mi></math></span></p>
-<figure><img src="ink.svg" alt="ink.svg" style="width: 200px"></figure>
+<figure><img src="ink.svg" alt="ink.svg" style="width: 200px">
+<img src="ink.svg" alt="A figure on a plate" style="background: white; width: 200px"></figure>
 <img src="gone.png" alt="A picture that is gone"><div style="width: 900px">wide</div>
 <a href="#nowhere">dead</a><a href="gone.html">dead</a><a href="../beside.html">outside</a>
 <script>fetch("http://127.0.0.1:9/x").catch(() => 0); undefinedName;</script>
@@ -372,7 +416,10 @@ def test_a_page_with_every_fault_is_noticed(faulty):
     for style in ("900px", "overflow"):
         page.locator(f"[style*='{style}']").evaluate("element => element.remove()")
     assert len(checks.too_wide(page)) == 1  # a long word widens no element
-    assert checks.faint_figures(page) == ["5000 of 5000 dots are faint: ink.svg"]
+    assert checks.faint_figures(page) == [
+        "5000 of 5000 dots are faint: ink.svg",
+        "a plate: A figure on a plate",
+    ]
     assert {"color-contrast", "html-has-lang"} <= {
         b.partition(":")[0] for b in checks.barriers(page)
     }

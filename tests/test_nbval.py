@@ -13,7 +13,7 @@ from nbformat.v4 import new_code_cell, new_notebook, new_output
 
 ROOT = Path(__file__).parents[1]
 sys.path.insert(0, str(ROOT / "_ext"))
-from checked_cells import data_tags, how_checked  # noqa: E402
+from compare import data_tags, how_checked  # noqa: E402
 
 CHAPTER = ROOT / "chapters/01_sequence_models.ipynb"  # it needs no data set
 KERNEL = {"name": "python3", "display_name": "Python 3", "language": "python"}
@@ -25,7 +25,7 @@ KINDS = {  # what a stored output says: how to find it, its group being the char
     "sentence": r"[a-z]+ [a-z]+ [a-z]+ [a-z]*([a-z])",
 }
 KNOWN = [  # source, what is stored, tags; what is stored of the last two is wrong
-    ("value = 6 * 7", "", []),
+    ("value = 6 * 7; value;", "", []),
     ("print(value)", "42\n", []),
     ("import os\nprint(*map(os.environ.get, ['OMP_NUM_THREADS', 'PYTHONHASHSEED']))", "2 0\n", []),
     ("print(value)", "about 40\n", ["nbval-ignore-output"]),
@@ -34,12 +34,13 @@ KNOWN = [  # source, what is stored, tags; what is stored of the last two is wro
 
 
 def run(folder, *options):
-    """Run nbval with the project's conftest, and no data set at hand, over a folder."""
+    """Run nbval with the project's conftest and settings, and no data at hand, over a folder."""
     hidden = "COURSE_", "PYTEST_", "OMP_"
     env = {name: value for name, value in os.environ.items() if not name.startswith(hidden)}
     env |= {"PYTHONPATH": str(ROOT), "PYTHONHASHSEED": "random"}
     env["COURSE_CACHE"] = str(folder / "no-data")
-    command = [sys.executable, "-m", "pytest", "--nbval", "-p", "conftest", "-rfp", *options, "."]
+    settings = ["-c", str(ROOT / "pyproject.toml"), "--rootdir", ".", "-p", "conftest"]
+    command = [sys.executable, "-m", "pytest", *settings, "--nbval", "-rfp", *options, "."]
     return subprocess.run(command, cwd=folder, env=env, capture_output=True, text=True, check=False)
 
 
@@ -101,16 +102,24 @@ def test_a_changed_character_of_each_kind_fails_its_cell_alone(tmp_path):
     assert details.count("Cell outputs differ") == len(KINDS)
 
 
-VALUE = new_output("execute_result", {"text/plain": "41"}, execution_count=1)
-FIGURE = new_output("display_data", {"text/plain": "<Figure size 640x360>", "image/png": ""})
-
-
-def test_a_changed_value_fails_its_cell_and_a_figure_counts_as_no_text(tmp_path):
-    write(tmp_path / "one.ipynb", [("6 * 7", [VALUE], []), ("0", [FIGURE], [])])
+def test_outputs_of_every_kind_are_compared_but_not_stderr_and_pictures(tmp_path):
+    """Each kind twice: as it is stored, and with another number stored."""
+    shown = ["text/plain", "text/html", "text/latex", "text/markdown", "image/svg+xml"]
+    cells = []
+    for kind in [*shown, "image/png"]:
+        source = f"from IPython.display import display\ndisplay({{'{kind}': '41'}}, raw=True)"
+        cells += [(source, [new_output("display_data", {kind: said})], []) for said in ("41", "42")]
+    for name in ("stdout", "stderr"):
+        source = f"import sys\nprint(41, file=sys.{name})"
+        said = [[new_output("stream", name=name, text=text)] for text in ("41\n", "42\n")]
+        cells += [(source, outputs, []) for outputs in said]
+    write(tmp_path / "one.ipynb", cells)
     result = run(tmp_path)
-    assert outcomes(result)["FAILED"] == {("one", 0), ("one", 1)}, result.stdout
-    counts = "1 compared; executed only: no text 1\n"
-    assert f"\none.ipynb: {counts}" in result.stdout.partition(REPORT)[2], result.stdout
+    different = {("one", number) for number in (1, 3, 5, 7, 9, 13)}  # 11 is png, 15 is stderr
+    assert outcomes(result) == {
+        "FAILED": different,
+        "PASSED": {("one", number) for number in range(len(cells))} - different,
+    }, result.stdout
 
 
 def test_report_counts_the_cells_of_each_notebook_also_in_parallel(tmp_path):
@@ -136,13 +145,25 @@ def test_cells_of_a_data_set_that_is_there_are_compared(tmp_path):
 
 
 def test_broken_cells_fail(tmp_path):
-    for name, (source, _) in BROKEN.items():
+    broken = {name: cell for name, cell in BROKEN.items() if name != "kernel"}
+    for name, (source, _) in broken.items():
         write(tmp_path / f"{name}.ipynb", [("print(1)", "1\n", []), (source, "", [])])
     result = run(tmp_path)
     assert outcomes(result) == {
-        "PASSED": {(name, 0) for name in BROKEN},
-        "FAILED": {(name, 1) for name in BROKEN},
+        "PASSED": {(name, 0) for name in broken},
+        "FAILED": {(name, 1) for name in broken},
     }, result.stdout
     output = re.sub(r"\x1b\[[\d;]*m", "", result.stdout)  # colours
-    for _, words in BROKEN.values():
+    for _, words in broken.values():
         assert words in output
+
+
+def test_a_kernel_that_died_is_given_up(tmp_path, pytestconfig):
+    """After the time of one cell, which pyproject.toml sets far below nbval's own."""
+    died = BROKEN["kernel"][0]
+    write(tmp_path / "one.ipynb", [("print(1)", "1\n", []), (died, "", []), ("2", "", [])])
+    result = run(tmp_path, "--nbval-cell-timeout=5")
+    assert outcomes(result) == {"PASSED": {("one", 0)}, "FAILED": {("one", 1)}}, result.stdout
+    assert "Timeout of 5 seconds exceeded while executing cell" in result.stdout
+    assert "1 failed, 1 passed, 1 xfailed" in result.stdout
+    assert pytestconfig.getoption("nbval_cell_timeout") <= 300

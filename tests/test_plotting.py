@@ -4,7 +4,9 @@ import itertools
 import sys
 
 import matplotlib as mpl
+import nbclient
 import pytest
+from nbformat import v4
 
 mpl.use("agg")
 from utils import d2l, plotting
@@ -108,6 +110,14 @@ def test_a_font_that_matplotlib_has_not_listed_yet_is_found(monkeypatch):
 def test_without_a_chinese_font_code_points_stand_in(monkeypatch):
     monkeypatch.setitem(plotting.mpl.rcParams, "font.family", ["DejaVu Sans"])
     assert plotting.drawable("明月") == "U+660E U+6708"
+
+
+def test_a_notebook_shows_its_figures_whatever_mplbackend_says(monkeypatch):
+    monkeypatch.setenv("MPLBACKEND", "agg")
+    sources = "from utils.plotting import figure", "figure().plot([1, 2]);"
+    notebook = v4.new_notebook(cells=[v4.new_code_cell(source) for source in sources])
+    nbclient.NotebookClient(notebook, timeout=300).execute()
+    assert "image/png" in notebook.cells[1].outputs[0].data
 
 
 def test_d2l_can_be_imported_and_its_missing_torchvision_says_so():

@@ -11,7 +11,8 @@ from nbformat.v4 import new_code_cell, new_notebook
 
 ROOT = Path(__file__).parents[1]
 sys.path.insert(0, str(ROOT / "_ext"))
-import record  # noqa: E402
+from chapter_runs import record  # noqa: E402
+from compare import code_hash  # noqa: E402
 
 KERNEL = {"name": "python3", "display_name": "Python 3", "language": "python"}
 BAR = (
@@ -29,8 +30,11 @@ def path(tmp_path):
 
 
 def test_outputs_are_stored_without_the_bars_earlier_states(path):
-    assert record.record(path) > 0
-    bar, value = nbformat.read(path, as_version=4).cells
+    record(path)
+    notebook = nbformat.read(path, as_version=4)
+    bar, value = notebook.cells
+    assert notebook.metadata.record.code == code_hash(notebook)
+    assert set(notebook.metadata.record) == {"code", "helpers", "date", "seconds"}
     assert [cell.execution_count for cell in (bar, value)] == [1, 2]
     (output,) = bar.outputs
     assert re.fullmatch(r"passes: 3/3 in \d\d:\d\d\n6\n", output.text), output.text
@@ -44,5 +48,5 @@ def test_a_failure_leaves_the_file_as_it_was(path):
     nbformat.write(notebook, path)
     before = path.read_bytes()
     with pytest.raises(CellExecutionError, match="ZeroDivisionError"):
-        record.record(path)
+        record(path)
     assert path.read_bytes() == before

@@ -1,5 +1,8 @@
 """Profiles, claims and the guards against bad input."""
 
+import subprocess
+import sys
+from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
@@ -7,6 +10,7 @@ import torch
 
 from utils import runtime
 
+ROOT = Path(__file__).parents[1]
 REAL = SimpleNamespace(name="book", is_sample=False, source="folder", sha256="0" * 64)
 SAMPLE = SimpleNamespace(name="book", is_sample=True, source="sample: no network", sha256="1" * 64)
 
@@ -20,6 +24,25 @@ def profile(request, monkeypatch):
 def test_budget_follows_the_profile(profile):
     assert runtime.profile() == profile
     assert runtime.budget(full="full", quick="quick") == profile
+
+
+def test_the_first_budget_of_a_quick_run_says_that_training_is_cut_short(profile):
+    """On stderr, which nobody compares; a claim's bound for quick runs is no budget."""
+    code = (
+        "import sys\n"
+        "from utils.runtime import budget, claim\n"
+        "claim('n', 2, equal=2, quick=2)\n"
+        "print('claimed', file=sys.stderr)\n"
+        "print(*(budget(full=3, quick=3) for _ in range(2)))\n"
+    )
+    command = [sys.executable, "-c", code]
+    run = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=True)
+    assert run.stdout == "✓ n: 2 = 2\n3 3\n"
+    note = (
+        "Training is cut short here; the text speaks of the recorded run.\n"
+        "COURSE_PROFILE=full runs it whole.\n"
+    )
+    assert run.stderr == "claimed\n" + (note if profile == "quick" else "")
 
 
 @pytest.mark.parametrize("value", [None, ""])

@@ -3,6 +3,8 @@
 import ast
 import itertools
 import re
+import symtable
+import sys
 from collections import defaultdict
 from functools import cache
 from pathlib import Path
@@ -12,6 +14,9 @@ import pytest
 import yaml
 
 ROOT = Path(__file__).parent.parent
+sys.path.insert(0, str(ROOT / "_ext"))
+from compare import code_hash  # noqa: E402
+
 CHAPTERS = sorted((ROOT / "chapters").glob("*.ipynb"))
 UTILS = {path.stem: path for path in (ROOT / "utils").glob("*.py")}
 IMPORT_ONLY_RUNTIME = {"datasets", "text", "batching", "ngrams", "models", "plotting", "runtime"}
@@ -93,6 +98,34 @@ def test_images_have_alt_text_caption_and_name(chapter):
             assert mystnb["figure"]["caption"] and mystnb["figure"]["name"].startswith("fig-")
 
 
+def names(source):
+    """Return the names that a cell binds, and those that it reads and does not bind."""
+    cell = symtable.symtable(source, "cell", "exec")
+    scopes = [cell]
+    for scope in scopes:
+        scopes += scope.get_children()
+    bound = {s.get_name() for s in cell.get_symbols() if s.is_assigned() or s.is_imported()}
+    read = {s.get_name() for scope in scopes for s in scope.get_symbols() if s.is_global()}
+    return bound, read - bound
+
+
+def only_draws(notebook):
+    """Return the cells whose only output is a figure, and that bind nothing for a later cell."""
+    found, read_later = [], set()
+    for cell in reversed(code_cells(notebook)):
+        bound, read = names(cell.source)
+        figures = ["image/png" in output.get("data", {}) for output in cell.outputs]
+        if figures and all(figures) and not bound & read_later:
+            found.append(cell)
+        read_later = (read_later - bound) | read
+    return found
+
+
+def test_the_code_of_cells_that_only_draw_waits_for_a_click(chapter):
+    hidden = [cell.id for cell in code_cells(chapter) if "hide-input" in tags(cell)]
+    assert sorted(hidden) == sorted(cell.id for cell in only_draws(chapter))
+
+
 def test_markdown_images_have_alt_text(chapter):
     for cell in chapter.cells:
         if cell.cell_type == "markdown":
@@ -111,6 +144,12 @@ def test_ends_with_the_provenance(chapter):
     last = code_cells(chapter)[-1]
     assert calls(last, "provenance")
     assert "nbval-ignore-output" in tags(last)
+
+
+def test_outputs_belong_to_the_code_that_stands_there(request, chapter):
+    """Where this fails: make record NOTEBOOKS=chapters/NAME.ipynb."""
+    name = f"chapters/{request.node.callspec.id}.ipynb"
+    assert chapter.metadata.record.code == code_hash(chapter), f"make record NOTEBOOKS={name}"
 
 
 def test_recorded_on_the_full_profile_with_the_real_data(chapter):

@@ -173,7 +173,6 @@ def test_training_learns_a_cycle_and_reports_each_epoch(model):
     history = training.train(model, batches, 40, sgd(model), on_epoch=seen.append)
     assert seen == list(range(1, 41)) and len(history.perplexities) == 40
     assert history.perplexities[-1] < 1.3 < history.perplexities[0]
-    assert history.tokens_per_second > 0
 
 
 def test_training_repeats_itself(ids):
@@ -252,14 +251,39 @@ def test_state_of_every_layer_is_carried_detached_with_all_its_parts(ids, kind):
         assert torch.equal(part, other) and not part.requires_grad
 
 
-def test_history_holds_the_perplexity_of_each_pass_and_the_speed(model, ids):
-    """With a learning rate of zero each pass has the perplexity of its own minibatches."""
-    batches = list(random_windows(ids, 4, 10))
+def test_history_holds_the_perplexity_of_each_pass_over_all_its_tokens(model, ids):
+    """Minibatches of unequal size count by their tokens; with a learning rate of zero none learns.
+
+    Of the three tokens of the small one the model is far less sure than of the others.
+    """
+    X, Y = next(random_windows(ids, 4, 10))
+    unlikely = model(X[:1, :3])[0].argmin(dim=-1).T  # (1, 3)
+    batches = [(X, Y), (X[:1, :3], unlikely)]
     losses = [training.sequence_loss(model(X)[0], Y).item() for X, Y in batches]
+    total_loss = 40 * losses[0] + 3 * losses[1]
+    assert training.train_epoch(model, batches, sgd(model, 0.0), 1.0, False) == (
+        pytest.approx(total_loss),
+        43,
+    )
     history = training.train(model, lambda: batches, 3, sgd(model, 0.0))
-    expected = math.exp(sum(losses) / len(losses))
-    assert history.perplexities == pytest.approx([expected] * 3)
-    assert history.tokens_per_second > 0
+    assert history.perplexities == pytest.approx([math.exp(total_loss / 43)] * 3)
+    assert abs(sum(losses) / 2 - total_loss / 43) > 0.05, "the sizes make a difference here"
+
+
+def test_speed_is_that_of_all_passes_without_what_follows_each(model, ids, monkeypatch):
+    """By a clock that stands still but for the minibatches and on_epoch."""
+    batch, now, seconds_of_passes = next(random_windows(ids, 4, 10)), [0.0], iter([1, 3])
+
+    def make_batches():
+        now[0] += next(seconds_of_passes)
+        yield batch
+
+    def evaluation(epoch):
+        now[0] += 100
+
+    monkeypatch.setattr(training.time, "perf_counter", lambda: now[0])
+    history = training.train(model, make_batches, 2, sgd(model), on_epoch=evaluation)
+    assert history.tokens_per_second == 2 * 40 / (1 + 3)
 
 
 def test_training_drops_out_and_evaluation_does_not(ids):

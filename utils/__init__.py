@@ -29,7 +29,7 @@ class _MissingTorchvision(types.ModuleType):
 
 
 def __getattr__(name):
-    """Load a submodule, or d2l, on first use, so that `import utils` costs nothing."""
+    """Load a submodule, or d2l, on first use, so that ``import utils`` costs nothing."""
     if name == "d2l":
         _stand_in_for_torchvision()
         return importlib.import_module("d2l.torch")
@@ -39,12 +39,9 @@ def __getattr__(name):
 
 
 def _stand_in_for_torchvision():
-    """Put the stand-in where `import torchvision` finds it, unless the real one is there."""
+    """Put the stand-in where ``import torchvision`` finds it, unless the real one is there."""
     if "torchvision" in sys.modules or importlib.util.find_spec("torchvision"):
         return
-    torchvision = _MissingTorchvision("torchvision")
+    sys.modules["torchvision"] = torchvision = _MissingTorchvision("torchvision")
     torchvision.transforms = _MissingTorchvision("torchvision.transforms")
-    sys.modules |= {
-        "torchvision": torchvision,
-        "torchvision.transforms": torchvision.transforms,
-    }
+    sys.modules["torchvision.transforms"] = torchvision.transforms

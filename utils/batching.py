@@ -56,7 +56,7 @@ def overlapping_windows(ids, batch_size, num_steps):
 
 
 def pad(sequences, value=0):
-    """Return X (batch_size, num_steps), each row a sequence and then `value`, and the lengths.
+    """Return X (batch_size, num_steps), each row a sequence and then ``value``, and the lengths.
 
     sequences: one-dimensional LongTensors; lengths: (batch_size,) LongTensor on the CPU.
     Raises TypeError or ValueError where one of them is no such tensor, or is empty.
@@ -99,9 +99,8 @@ def check_windows(ids, batch_size, num_steps):
         raise ValueError(f"ids must be one-dimensional, got shape {tuple(ids.shape)}")
     needed = (batch_size + 1) * num_steps
     if len(ids) < needed:
-        raise ValueError(
-            f"ids must hold at least (batch_size + 1) * num_steps = {needed} tokens, got {len(ids)}"
-        )
+        expected = f"at least (batch_size + 1) * num_steps = {needed} tokens"
+        raise ValueError(f"ids must hold {expected}, got {len(ids)}")
 
 
 def check_sequences(sequences):

@@ -2,7 +2,7 @@
 
 A data set is looked for in COURSE_DATA (a folder of yours, never written to), then in the cache
 (COURSE_CACHE, or the system's place for caches), then downloaded into the cache. Nothing is read
-before its hash is checked. Relative folders start at the root of the project.
+before its hash is checked. Relative folders start at the root of the project. As a command::
 
     python -m utils.datasets                 lists the data sets, and where each one is
     python -m utils.datasets fetch NAME ...  gets those named, or all of them
@@ -15,15 +15,15 @@ import json
 import os
 import re
 import shutil
-import sys
 import tarfile
 import threading
 import time
+import tomllib
 import warnings
 import zipfile
 import zlib
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Sequence
 from concurrent.futures import Future
 from contextlib import suppress
 from dataclasses import dataclass, field
@@ -42,8 +42,7 @@ with warnings.catch_warnings():  # pooch looks for a notebook bar that the cours
 
 ROOT = Path(__file__).parents[1]
 SAMPLES = Path(__file__).parent / "samples"
-GITHUB = "https://raw.githubusercontent.com/"
-D2L = "http://d2l-data.s3-accelerate.amazonaws.com/"
+FACTS = Path(__file__).with_suffix(".toml")
 MISSING = "is not there"
 TEMPORARY = "recurrent-networks-download-"  # how the folders of unfinished downloads begin
 STALE_SECONDS = 86_400  # one as old as this belongs to no living process
@@ -74,7 +73,7 @@ class DataError(RuntimeError):
 
 
 class Unavailable(DataError):
-    """A data set is in none of the places looked at; `problems` has a line for each of them."""
+    """A data set is in none of the places looked at; ``problems`` has a line for each of them."""
 
     def __init__(self, data_set, problems):
         self.problems = problems
@@ -92,20 +91,20 @@ class File:
     name: str
     size: int
     sha256: str
-    urls: tuple[str, ...] = ()
+    urls: Sequence[str] = ()
 
 
 @dataclass(frozen=True)
 class DataSet:
-    """What is known of a data set: any of its files will do, and `read` gets the path of one."""
+    """What is known of a data set: any of its files will do; ``read`` names one of READERS."""
 
     name: str
     title: str
     licence: str
     citation: str
     sample: str
-    read: Callable
-    files: tuple[File, ...]
+    read: str
+    files: Sequence[File]
 
 
 @dataclass(frozen=True)
@@ -132,7 +131,7 @@ class Reviews:
 
 
 def load_text(name):
-    """Return the Corpus of a data set, or of its sample: text with "\\n" at the end of lines.
+    """Return the Corpus of a data set, or of its sample: text with ``"\\n"`` at the end of lines.
 
     Where the sample stands in, a SampleWarning says why. Raises ValueError when no text has this
     name, and DataError on a wrong file in COURSE_DATA or when COURSE_REQUIRE_DATA=1 rules out the
@@ -175,7 +174,7 @@ def _named(name, loader=None):
     """Return the data set of this name; raise ValueError where none has it, or not this loader."""
     if name not in list(REGISTRY):
         raise ValueError(f"name must be one of {', '.join(REGISTRY)}; got {name!r}")
-    right = load_reviews if REGISTRY[name].read is _read_reviews else load_text
+    right = load_reviews if REGISTRY[name].read == "reviews" else load_text
     if loader not in (None, right):
         raise ValueError(f"{name} is read by {right.__name__}, not by {loader.__name__}")
     return REGISTRY[name]
@@ -343,7 +342,7 @@ def _within(seconds, call):
 def _read(data_set, path):
     """Return what the file of a data set holds; raise DataError where it holds something else."""
     try:
-        return data_set.read(path)
+        return READERS[data_set.read](path)
     except DataError:
         raise
     except Exception as error:  # of many kinds, by what the file holds
@@ -422,7 +421,7 @@ def _complete(splits, path):
 
 
 def _keep(splits, kept):
-    """Write the reviews to the file `kept` of the cache, whole or not at all.
+    """Write the reviews to the file ``kept`` of the cache, whole or not at all.
 
     gzip is here for its checksum: at level 0 it packs nothing, which would take a second.
     """
@@ -450,106 +449,11 @@ def _read_sample_reviews(path):
     return splits
 
 
-_ALL = (
-    DataSet(
-        "time_machine",
-        title="The Time Machine",
-        licence="public domain",
-        citation="H. G. Wells: The Time Machine (1895), the file of Dive into Deep Learning",
-        sample="story.txt",
-        read=_read_text,
-        files=(
-            File(
-                "timemachine.txt",
-                178_979,
-                "8424dbd9532ac81f7e5f0b6add90e6952baea29158309d7d1bf3884f4e12c516",
-                (
-                    D2L + "timemachine.txt",
-                    GITHUB + "d2l-ai/d2l-zh/592fbef84a684e752393edbf267c07dbc53e082b"
-                    "/data/timemachine.txt",
-                ),
-            ),
-        ),
-    ),
-    DataSet(
-        "mysterious_island",
-        title="The Mysterious Island",
-        licence="public domain",
-        citation="Jules Verne: The Mysterious Island (1875), Project Gutenberg 1268",
-        sample="story.txt",
-        read=_read_text,
-        files=(
-            File(
-                "1268-0.txt",
-                1_171_600,
-                "355bfdc3f9b5e384b1918e817dd086ce0df97f4d294c69f032fb70b95c1e737c",
-                # Gutenberg has edited its own file since: only this copy has the hash.
-                (GITHUB + "rasbt/machine-learning-book/main/ch15/1268-0.txt",),
-            ),
-        ),
-    ),
-    DataSet(
-        "tang_poems",
-        title="Three Hundred Tang Poems",
-        licence="public domain",
-        citation="Sun Zhu: Three Hundred Tang Poems (1763), github.com/chinese-poetry",
-        sample="verse.txt",
-        read=_read_poems,
-        files=(
-            File(
-                "tangshisanbaishou.json",
-                148_829,
-                "8423b65d938d0327e369972e790549b42609fa7ac4a2a72df59f4cb5a49c08f8",
-                (
-                    GITHUB
-                    + "chinese-poetry/chinese-poetry/99ebbef7e1345c0985c44b9fd96a3f9e776f117b"
-                    "/蒙学/tangshisanbaishou.json",
-                ),
-            ),
-        ),
-    ),
-    DataSet(
-        "lyrics",
-        title="The lyrics corpus of Dive-into-DL-PyTorch",
-        licence="copyrighted: never print, store or publish it, or text generated from it",
-        citation="Lyrics of Jay Chou's songs, github.com/ShusenTang/Dive-into-DL-PyTorch",
-        sample="verse.txt",
-        read=_read_zip,
-        files=(
-            File(
-                "jaychou_lyrics.txt.zip",
-                52_607,
-                "3cfedd7d174111cdad5a27eaffaa6a2432a2842cf2590a03dd8a97610ea07043",
-                (GITHUB + "ShusenTang/Dive-into-DL-PyTorch/master/data/jaychou_lyrics.txt.zip",),
-            ),
-        ),
-    ),
-    DataSet(
-        "imdb",
-        title="Large Movie Review Dataset v1.0",
-        licence="for research, with the citation; the reviews belong to their authors",
-        citation="Maas et al. (2011), https://aclanthology.org/P11-1015",
-        sample="reviews.tsv",
-        read=_read_reviews,
-        files=(
-            File(  # repacked without the unlabelled reviews; no server has it
-                "aclImdb.tar.xz",
-                18_543_772,
-                "9948940ff3c6668ec20c846f491f42a5e3d45b83b1d0508fdb31a583d180379b",
-            ),
-            File(
-                "aclImdb_v1.tar.gz",
-                84_125_825,
-                "c40f74a18d3b61f90feba1e17730e0d38e8b97c05fde7008942e91923d1658fe",
-                (
-                    "https://ai.stanford.edu/~amaas/data/sentiment/aclImdb_v1.tar.gz",
-                    D2L + "aclImdb_v1.tar.gz",
-                ),
-            ),
-        ),
-    ),
-)
-REGISTRY = {data_set.name: data_set for data_set in _ALL}
+READERS = {"text": _read_text, "poems": _read_poems, "zip": _read_zip, "reviews": _read_reviews}
+REGISTRY = {
+    name: DataSet(name, **(facts | {"files": [File(**file) for file in facts["files"]]}))
+    for name, facts in tomllib.loads(FACTS.read_text(encoding="utf-8")).items()
+}
 
 
 def main(arguments=None):
@@ -567,7 +471,7 @@ def main(arguments=None):
 
 
 def _report(data_set, find):
-    """Print what a data set is and where `find` finds it, or why not; return whether it does."""
+    """Print what a data set is and where ``find`` finds it, or why not; return whether it does."""
     size = data_set.files[-1].size / 1e6
     print(f"{data_set.name:<18}{size:>5.1f} MB  {data_set.licence}\n    {data_set.citation}")
     try:
@@ -580,4 +484,4 @@ def _report(data_set, find):
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    raise SystemExit(main())

@@ -57,7 +57,7 @@ def set_style():
         }
     )
     if get_ipython() is not None:  # a notebook shows its figures whatever MPLBACKEND says
-        mpl.use("module://matplotlib_inline.backend_inline")
+        get_ipython().run_line_magic("matplotlib", "inline")
         get_ipython().run_line_magic("config", "InlineBackend.figure_formats = ['retina']")
 
 

@@ -3,6 +3,7 @@
 import os
 import platform
 import sys
+from functools import cache
 from operator import eq, ge, le
 
 import torch
@@ -32,8 +33,20 @@ def profile():
 
 
 def budget(*, full, quick):
-    """Return `full` on the full profile and `quick` on the quick one."""
+    """Return ``full`` on the full profile and ``quick`` on the quick one.
+
+    The first call on the quick profile says on stderr that training is cut short.
+    """
+    if profile() == "quick":
+        _say_cut_short()
     return full if profile() == "full" else quick
+
+
+@cache
+def _say_cut_short():
+    """Say on stderr, the first time only, that this is not the run that the text speaks of."""
+    print("Training is cut short here; the text speaks of the recorded run.", file=sys.stderr)
+    print("COURSE_PROFILE=full runs it whole.", file=sys.stderr)
 
 
 def seed(number):
@@ -44,16 +57,16 @@ def seed(number):
 def claim(what, value, *, equal=None, at_most=None, at_least=None, quick=None, on=None):
     """Print one line that states a fact of this run; raise ClaimError when it is false.
 
-    Exactly one of `equal`, `at_most`, `at_least` is the bound; `quick` replaces it on the quick
-    profile. With `on=corpus` the claim is about that real corpus: where its sample stands in,
-    the value is printed and not judged.
+    Exactly one of ``equal``, ``at_most``, ``at_least`` is the bound; ``quick`` replaces it on the
+    quick profile. With ``on=corpus`` the claim is about that real corpus: where its sample stands
+    in, the value is printed and not judged.
     """
     bounds = {"equal": equal, "at_most": at_most, "at_least": at_least}
     given = [name for name, bound in bounds.items() if bound is not None]
     if len(given) != 1:
         raise TypeError(f"claim needs one of equal, at_most, at_least; got {given or 'none'}")
     sign, holds = RELATIONS[given[0]]
-    bound = bounds[given[0]] if quick is None else budget(full=bounds[given[0]], quick=quick)
+    bound = bounds[given[0]] if quick is None or profile() == "full" else quick
     line = f"{what}: {_short(value)} {sign} {_short(bound)}"
     if on is not None and on.is_sample:
         print(f"– {what}: {_short(value)} (the sample of {on.name}; no claim)")

@@ -54,8 +54,8 @@ class Vocab:
 
     tokens: any hashables in order, tuples included, or a Counter of them; tokens seen fewer than
     min_freq times are left out. Ties keep the order of first appearance, so the same tokens always
-    give the same indices. `counts` holds every token's count, rare ones too; `idx_to_token` and
-    `token_to_idx` are the map. Raises TypeError or ValueError that names the argument.
+    give the same indices. ``counts`` holds every token's count, rare ones too; ``idx_to_token`` and
+    ``token_to_idx`` are the map. Raises TypeError or ValueError that names the argument.
     """
 
     def __init__(self, tokens, min_freq=1, reserved_tokens=()):

@@ -8,14 +8,13 @@ from collections import OrderedDict
 from dataclasses import dataclass, field
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from types import NoneType
 
 import torch
 from torch.nn import functional as F
 
 from utils.runtime import check_positive, progress
 
-PLAIN = int, float, bool, str, NoneType  # what an extra of a checkpoint may be, besides tensors
+PLAIN = int, float, bool, str, type(None)  # what an extra of a checkpoint may be, besides tensors
 
 
 @dataclass
@@ -191,9 +190,8 @@ def check_checkpoint(path, states, model, optimizer):
     for name in sorted(saved.keys() | wanted.keys(), key=str):
         if saved.get(name) != wanted.get(name):
             expected = f"{name} of shape {wanted.get(name)}, got {saved.get(name)}"
-            raise ValueError(
-                f"path must be a checkpoint of this model: {path} has to hold {expected}"
-            )
+            problem = f"{path} has to hold {expected}"
+            raise ValueError(f"path must be a checkpoint of this model: {problem}")
     check_optimizer(path, states["optimizer"], optimizer)
 
 

@@ -1,0 +1,202 @@
+"""Sphinx extension: every build executes every chapter and judges the run; pages show the record.
+
+The record is the outputs stored in chapters/*.ipynb. A run is kept in _build/runs until something
+changes that it depends on. A run on the full profile with the real data is a newer record, and is
+shown in its place.
+
+    python _ext/chapter_runs.py chapters/*.ipynb
+
+executes chapters and stores what they gave as their record (`make record`).
+"""
+
+import copy
+import hashlib
+import os
+import platform
+import sys
+import time
+from concurrent.futures import ThreadPoolExecutor, as_completed
+from datetime import UTC, datetime
+from pathlib import Path
+
+import compare
+import nbformat
+from nbclient import NotebookClient
+from sphinx.errors import ExtensionError
+from sphinx.util import logging
+
+CORES = os.cpu_count() or 1
+WORKERS = min(4, CORES)
+
+
+def execute(notebook, folder, threads=None):
+    """Execute a notebook in place and note in its metadata how: code, helpers, date, seconds.
+
+    threads: what its kernel may use; None leaves it to PyTorch. Raises what nbclient raises.
+    """
+    root, begin = Path(__file__).parents[1], time.monotonic()
+    path = os.pathsep.join(filter(None, [str(root), os.environ.get("PYTHONPATH")]))
+    env = os.environ | {"PYTHONPATH": path}
+    if threads:
+        env.setdefault("OMP_NUM_THREADS", str(threads))
+    place = {"metadata": {"path": str(folder)}}
+    client = NotebookClient(
+        notebook, timeout=None, coalesce_streams=True, record_timing=False, resources=place
+    )
+    client.extra_arguments = ["--log-level=ERROR"]  # no word on how the kernel's messages travel
+    client.execute(env=env)
+    notebook.metadata["record"] = {
+        "code": compare.code_hash(notebook),
+        "helpers": files_hash(root, "utils/**/*"),
+        "date": datetime.now(UTC).date().isoformat(),
+        "seconds": round(time.monotonic() - begin),
+    }
+
+
+def files_hash(root, *patterns):
+    """Return a hash of the names and contents of the files of these patterns."""
+    h = hashlib.sha256()
+    for path in sorted(path for pattern in patterns for path in root.glob(pattern)):
+        if path.is_file() and "__pycache__" not in path.parts:
+            h.update(f"{path.relative_to(root)}\0".encode() + path.read_bytes() + b"\0")
+    return h.hexdigest()[:16]
+
+
+def run_key(root, notebook, absent):
+    """Return all that a run depends on, as text; absent: the tags of data sets that it lacks."""
+    from utils.runtime import device, profile  # this project's, once Sphinx knows where it is
+
+    files = files_hash(root, "utils/**/*", "requirements*.txt", "constraints.txt")
+    settings = platform.python_version(), device().type, profile()
+    require = os.environ.get("COURSE_REQUIRE_DATA", "")
+    absent = sorted(absent & compare.data_tags(*compare.code_cells(notebook)))
+    return " ".join([compare.code_hash(notebook), files, *settings, require, *absent])
+
+
+class Chapter:
+    """A chapter's record and this build's run of it."""
+
+    def __init__(self, path, runs):
+        self.path, self.kept = path, runs / path.name
+        self.record, self.run = nbformat.read(path, as_version=4), None
+
+    def find_run(self, root, missing):
+        """Take up the run that an earlier build has kept, where nothing changed since."""
+        if self.kept.exists():
+            run = nbformat.read(self.kept, as_version=4)
+            if run.metadata["key"] == run_key(root, self.record, missing):
+                self.run = run
+
+    def make_run(self, root):
+        """Execute the chapter and keep what it gave."""
+        run = copy.deepcopy(self.record)
+        execute(run, self.path.parent, threads=max(1, CORES // WORKERS))
+        run.metadata["key"] = run_key(root, self.record, compare.sampled_tags(run))
+        self.kept.parent.mkdir(parents=True, exist_ok=True)
+        nbformat.write(run, self.kept)
+        self.run = run
+
+    def comparisons(self):
+        """Return (source, recorded, now) of every compared cell."""
+        return compare.compared(self.record, self.run, compare.sampled_tags(self.run))
+
+    def verdict(self):
+        """Return how many claims held in the run, and outputs are as recorded, of how many."""
+        claims = sum(line[:2] == "✓ " for line in compare.printed(*compare.code_cells(self.run)))
+        same = [recorded == now for _, recorded, now in self.comparisons()]
+        return claims, sum(same), len(same)
+
+    def shows_run(self):
+        """Return whether the run is a record, too: on the full profile, with the real data."""
+        return compare.provenance(self.run)["profile"] == "full" and not compare.sampled_tags(
+            self.run
+        )
+
+    def shown(self):
+        """Return the notebook for the page."""
+        shown = copy.deepcopy(self.record)
+        if self.shows_run():
+            for cell, again in zip(
+                compare.code_cells(shown), compare.code_cells(self.run), strict=True
+            ):
+                cell.outputs = again.outputs
+        return shown
+
+
+def run_chapters(app):
+    """Execute the chapters whose run is not kept, several at a time; let no failure pass."""
+    app.chapters, root = {}, Path(app.srcdir)
+    if app.builder.name != "html":  # such as the builder of `make linkcheck`
+        return
+    sys.path.insert(0, str(root))
+    missing, runs = compare.missing_tags(), Path(app.outdir).parent / "runs"
+    chapters = [Chapter(path, runs) for path in sorted((root / "chapters").glob("*.ipynb"))]
+    refuse_stale(chapters)
+    for chapter in chapters:
+        chapter.find_run(root, missing)
+    failures = make_runs([c for c in reversed(chapters) if not c.run], root)
+    failures += [
+        f"{chapter.path.stem}: the output of this cell is not the recorded one.\n{source}\n"
+        f"recorded: {dict(recorded)}\nnow:      {dict(now)}"
+        for chapter in filter(lambda chapter: chapter.run, chapters)
+        for source, recorded, now in chapter.comparisons()
+        if recorded != now
+    ]
+    if failures:
+        raise ExtensionError("\n\n".join(failures))
+    app.chapters = {f"chapters/{chapter.path.stem}": chapter for chapter in chapters}
+
+
+def refuse_stale(chapters):
+    """Raise ExtensionError where outputs are not those of the code that stands there."""
+    stale = [
+        f"chapters/{chapter.path.name}"
+        for chapter in chapters
+        if chapter.record.metadata.get("record", {}).get("code")
+        != compare.code_hash(chapter.record)
+    ]
+    if stale:
+        raise ExtensionError(
+            f"Code has changed since its outputs were recorded: {', '.join(stale)}.\n"
+            f'Record it anew: make record NOTEBOOKS="{" ".join(stale)}"'
+        )
+
+
+def make_runs(chapters, root):
+    """Execute chapters, the last ones first, which take longest; return what failed, in words."""
+    failures, log = [], logging.getLogger(__name__)
+    with ThreadPoolExecutor(WORKERS) as pool:
+        futures = {pool.submit(c.make_run, root): c for c in chapters}
+        try:
+            for number, future in enumerate(as_completed(futures), start=1):
+                chapter, error = futures[future], future.exception()
+                if error:
+                    failures.append(f"{chapter.path.stem}: {error}")
+                    how = "FAILED"
+                else:
+                    counts = chapter.run.metadata.record.seconds, *chapter.verdict()
+                    how = "{} s, {} claims held, {} of {} compared outputs equal".format(*counts)
+                log.info(f"executed {number}/{len(futures)} {chapter.path.stem}: {how}")
+        except BaseException:
+            pool.shutdown(cancel_futures=True)
+            raise
+    return failures
+
+
+def record(path):
+    """Store what a chapter gives in its file; leave the file as it was where a cell fails."""
+    notebook = nbformat.read(path, as_version=4)
+    execute(notebook, path.parent)
+    nbformat.write(notebook, path)
+    print(f"{path.name} recorded in {notebook.metadata.record.seconds:,} s", flush=True)
+
+
+def setup(app):
+    """Connect the function above to Sphinx's events."""
+    app.connect("builder-inited", run_chapters)
+    return {"version": "1", "parallel_read_safe": True, "parallel_write_safe": True}
+
+
+if __name__ == "__main__":
+    for name in sys.argv[1:]:
+        record(Path(name))

@@ -1,0 +1,82 @@
+"""What a cell's outputs are compared with: the one place that decides it, for build and tests."""
+
+import hashlib
+from collections import defaultdict
+
+
+def code_cells(notebook):
+    """Return the code cells of a notebook."""
+    return [cell for cell in notebook.cells if cell.cell_type == "code"]
+
+
+def code_hash(notebook):
+    """Return the hash that ties outputs to the code which gave them."""
+    sources = "\0".join(cell.source for cell in code_cells(notebook))
+    return hashlib.sha256(sources.encode()).hexdigest()[:16]
+
+
+def said(cell):
+    """Return {kind: what a cell put out of it}, without stderr and without pictures."""
+    found = defaultdict(list)
+    for output in cell.outputs:
+        if output.get("name") == "stdout":
+            found["stdout"].append(output.text)
+        elif "image/png" not in output.get("data", {}):  # of a figure, text says its size only
+            for kind, value in output.get("data", {}).items():
+                found[kind].append(value)
+    return found
+
+
+def printed(*cells):
+    """Return the lines that cells printed."""
+    return "".join(text for cell in cells for text in said(cell)["stdout"]).splitlines()
+
+
+def how_checked(cell, missing):
+    """Return "compared", or why a cell is executed only; missing holds the tags of absent data."""
+    tags = set(cell.metadata.get("tags", []))
+    if "nbval-ignore-output" in tags:
+        return "training or time"
+    if not said(cell):
+        return "no text"
+    return "data not at hand" if missing & tags else "compared"
+
+
+def compared(record, run, missing):
+    """Return, for each compared code cell of a record, (source, what it said, what run says)."""
+    return [
+        (cell.source, said(cell), said(again))
+        for cell, again in zip(code_cells(record), code_cells(run), strict=True)
+        if how_checked(cell, missing) == "compared"
+    ]
+
+
+def tag(name):
+    """Return the tag of cells that depend on a data set."""
+    return f"data-{name.replace('_', '-')}"
+
+
+def data_tags(*cells):
+    """Return the tags of cells that name a data set."""
+    return {tag for cell in cells for tag in cell.metadata.get("tags", []) if "data-" in tag}
+
+
+def missing_tags():
+    """Return the tags of the data sets that are not at hand."""
+    from utils import datasets  # here, since Sphinx finds this project's utils only later
+
+    return {tag(name) for name in datasets.REGISTRY if not datasets.locate(name)}
+
+
+def provenance(notebook):
+    """Return what the last cell of a chapter printed, {name: value}; `data` is a list."""
+    pairs = [line.partition(" ") for line in printed(code_cells(notebook)[-1])]
+    facts = {name: value.strip() for name, _, value in pairs}
+    data = [value.strip() for name, _, value in pairs if name == "data"]
+    return {"device": "", "versions": "", "profile": ""} | facts | {"data": data}
+
+
+def sampled_tags(notebook):
+    """Return the tags of the data sets for which a sample stood in."""
+    found = (line.partition(": sample: ") for line in provenance(notebook)["data"])
+    return {tag(name) for name, sample, _ in found if sample}

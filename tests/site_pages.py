@@ -1,0 +1,50 @@
+"""What tests read off the files of a built site."""
+
+import base64
+import hashlib
+import re
+from pathlib import Path
+
+from bs4 import BeautifulSoup
+from compare import code_cells
+
+
+def soup(page):
+    """Return a page, parsed."""
+    return BeautifulSoup(page.read_text("utf-8"), "html.parser")
+
+
+def words(text):
+    """Return a text without its differences of white space and of colours."""
+    return " ".join(re.sub(r"\x1b\[[\d;]*m", "", text).split())
+
+
+def stored(cell):
+    """Return what a cell's outputs say as text, and the hashes of their pictures."""
+    texts, pictures = [], []
+    for output in cell.outputs:
+        data = output.get("data", {})
+        if "image/png" in data:
+            pictures.append(hashlib.sha256(base64.b64decode(data["image/png"])).hexdigest())
+        else:
+            texts.append(output.get("text", data.get("text/plain", "")))
+    return words(" ".join(texts)), pictures
+
+
+def shown(cell, page):
+    """Return what a cell of a page says below its code, and the hashes of its pictures there."""
+    output = cell.select_one("div.cell_output")
+    if output is None:
+        return "", []
+    pictures = [page.parent / image["src"] for image in output.select("img")]
+    hashes = [hashlib.sha256(Path(picture).read_bytes()).hexdigest() for picture in pictures]
+    texts = [pre.get_text() for pre in output.select("pre")]
+    return words(" ".join(texts)), hashes
+
+
+def unlike(page, notebook):
+    """Return the code cells whose outputs do not stand on a page, each as (source, there, here)."""
+    cells, there = code_cells(notebook), soup(page).select("div.cell")
+    assert len(cells) == len(there), f"{page.name}: {len(there)} cells, not {len(cells)}"
+    pairs = [(cell, stored(cell), shown(div, page)) for cell, div in zip(cells, there, strict=True)]
+    return [(cell.source, there, here) for cell, there, here in pairs if there != here]
