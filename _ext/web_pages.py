@@ -30,17 +30,18 @@ def visit_math(self, node):
 
     One that cannot be typeset is a warning, and so ends the build of the book.
     """
-    block = isinstance(node, nodes.math_block)
+    try:
+        block = isinstance(node, nodes.math_block)
+        formula = MATHML.convert_with_local_state(node.astext(), displaystyle=block)
+    except LatexError as error:
+        logger.warning("no formula: %s (%s)", node.astext(), error, location=node)
+        raise nodes.SkipNode from None
     self.body.append(self.starttag(node, "div" if block else "span", "", CLASS="math"))
     if block and node["number"]:
         self.body.append(f'<span class="eqno">({get_node_equation_number(self, node)})')
         self.add_permalink_ref(node, "Link to this equation")
         self.body.append("</span>")
-    try:
-        self.body.append(MATHML.convert_with_local_state(node.astext(), displaystyle=block))
-    except LatexError as error:
-        logger.warning("no formula: %s (%s)", node.astext(), error, location=node)
-    self.body.append("</div>\n" if block else "</span>")
+    self.body.append(f"<div>{formula}</div></div>\n" if block else f"{formula}</span>")
     raise nodes.SkipNode
 
 

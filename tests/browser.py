@@ -5,24 +5,43 @@ import re
 from axe_playwright_python.sync_playwright import Axe
 
 RULES = ["wcag2a", "wcag2aa", "wcag21a", "wcag21aa", "wcag22aa", "best-practice"]
-UNSET_FORMULAS = """() => [
-  ...[...document.querySelectorAll(".math")]
-    .filter((math) => !math.querySelector("mjx-container"))
-    .map((math) => `not typeset: ${math.textContent.slice(0, 60)}`),
-  ...[...document.querySelectorAll("mjx-merror, mjx-mtext[style*=red]")]
-    .map((error) => `error: ${error.closest("mjx-container")?.textContent}`),
-]"""
-RAW_FORMULAS = """() => {
-  const found = [];
+UNSET_FORMULAS = """() => {
+  const found = [...document.querySelectorAll(".math")]
+    .filter((formula) => !formula.querySelector("math > *") || formula.querySelector("merror"))
+    .map((formula) => `not typeset: ${formula.textContent.slice(0, 60)}`);
   const article = document.querySelector(".bd-article");
   const texts = document.createTreeWalker(article, NodeFilter.SHOW_TEXT);
   while (texts.nextNode()) {
-    const text = texts.currentNode;
-    const typeset = text.parentElement.closest("pre, code, script, style, .math, mjx-container");
-    if (!typeset && /\\$|\\\\[(\\[]/.test(text.data)) found.push(`not typeset: ${text.data}`);
+    const { data, parentElement } = texts.currentNode;
+    const typeset = parentElement.closest("pre, code, script, .math");
+    if (!typeset && /\\$|\\\\([(\\[]|begin\\{)/.test(data)) found.push(`not typeset: ${data}`);
   }
   return found;
 }"""
+# Of formulas with the same letters one is enough.
+MARK_LETTERS = """() => {
+  const seen = new Set();
+  for (const element of document.querySelectorAll("math :is(mi, mn, mo, mtext)")) {
+    if (seen.has(element.textContent)) continue;
+    seen.add(element.textContent);
+    element.setAttribute("data-letters", "");
+  }
+}"""
+# Formulas and code that scroll within themselves are stops of the Tab key, the others are none.
+WRONG_STOPS = """() => [...document.querySelectorAll(".bd-article :is(pre, div.math > div)")]
+  .filter((element) => element.checkVisibility())
+  .filter((element) => element.scrollWidth > element.clientWidth !== element.tabIndex >= 0)
+  .map((element) => `wrong stop: ${element.textContent.slice(0, 60)}`)
+  .concat([...document.querySelectorAll("span.math [tabindex]")].map(() => "stop in a line"))"""
+BYTES = """() => ["navigation", "resource"]
+  .flatMap((type) => performance.getEntriesByType(type))
+  .reduce((sum, entry) => sum + entry.decodedBodySize, 0)"""
+WATCH_SHIFTS = """
+window.shifts = 0;
+new PerformanceObserver((list) => {
+  for (const entry of list.getEntries()) window.shifts += entry.value;
+}).observe({ type: "layout-shift", buffered: true });
+"""
 POOR_IMAGES = """() => [...document.images].flatMap((image) => {
   const name = image.getAttribute("src");
   return [
@@ -132,14 +151,56 @@ def listen(page, address):
 
 
 def settle(page):
-    """Wait until all is loaded and every formula is typeset."""
+    """Wait until all is loaded, fonts too."""
     page.wait_for_load_state("networkidle")
-    page.evaluate("() => window.MathJax?.startup?.promise")
+    page.evaluate("() => document.fonts.ready.then(() => null)")
 
 
 def unset_formulas(page):
-    """Return the formulas that are not typeset, or wrong."""
-    return page.evaluate(UNSET_FORMULAS) + page.evaluate(RAW_FORMULAS)
+    """Return the formulas that are not typeset."""
+    return page.evaluate(UNSET_FORMULAS)
+
+
+def strange_letters(page):
+    """Return the letters of formulas that the page's font of formulas does not have."""
+    page.evaluate(MARK_LETTERS)
+    browser = page.context.new_cdp_session(page)
+    browser.send("DOM.enable")
+    browser.send("CSS.enable")
+    root = browser.send("DOM.getDocument", {"depth": 0})["root"]["nodeId"]
+    query = {"nodeId": root, "selector": "[data-letters]"}
+    found = {}
+    for node in browser.send("DOM.querySelectorAll", query)["nodeIds"]:
+        fonts = browser.send("CSS.getPlatformFontsForNode", {"nodeId": node})["fonts"]
+        if not all(font["isCustomFont"] for font in fonts):
+            found[node] = browser.send("DOM.getOuterHTML", {"nodeId": node})["outerHTML"]
+    browser.detach()
+    return list(found.values())
+
+
+def wrong_stops(page):
+    """Return what scrolls and cannot be reached by key, and what need not be reached but is."""
+    return page.evaluate(WRONG_STOPS)
+
+
+def open_while_images_wait(page, url):
+    """Open a page whose images come last; return how high its article was before."""
+    images, waiting = re.compile(r"\.(png|svg|webp)$"), []
+    page.add_init_script(WATCH_SHIFTS)
+    page.route(images, lambda image: waiting.append(image))
+    page.goto(url, wait_until="domcontentloaded")
+    page.evaluate("() => new Promise(requestAnimationFrame)")
+    height = article_height(page)
+    page.route(images, lambda image: image.continue_())
+    for image in waiting:
+        image.continue_()
+    settle(page)
+    return height
+
+
+def article_height(page):
+    """Return how high the article of a page is."""
+    return page.evaluate("() => document.querySelector('.bd-article').scrollHeight")
 
 
 def poor_images(page):

@@ -29,6 +29,7 @@ SITE = ROOT / "_build/html"
 PICTURES = ROOT / "_build/screenshots"
 PROGRAM = next(filter(None, map(shutil.which, ["chromium", "google-chrome"])), None)
 WIDE, NARROW = 1400, 375  # pixels
+CHAPTER, PROSE = 3_500_000, 1_000_000  # bytes that a page loads, all in all and not compressed
 
 TOC = yaml.safe_load((ROOT / "_toc.yml").read_text(encoding="utf8"))
 PAGES = [TOC["root"], *(page["file"] for part in TOC["parts"] for page in part["chapters"])]
@@ -136,7 +137,7 @@ EACH_THEME = pytest.mark.parametrize("theme", ["light", "dark"])
 def test_page_is_whole_and_legible(laid_open):
     page = laid_open.page
     assert checks.unset_formulas(page) + checks.poor_images(page) == []
-    assert checks.too_wide(page) == []
+    assert checks.too_wide(page) + checks.wrong_stops(page) == []
 
 
 @needs_browser
@@ -248,6 +249,27 @@ def test_page_asks_no_other_host_and_says_no_error(opened):
 
 
 @needs_browser
+def test_page_is_light(opened):
+    allowed = CHAPTER if opened.name in CHAPTERS else PROSE
+    assert 100_000 < opened.page.evaluate(checks.BYTES) <= allowed
+
+
+@needs_browser
+def test_font_of_formulas_has_all_their_letters(opened):
+    assert checks.strange_letters(opened.page) == []
+
+
+@needs_browser
+@pytest.mark.parametrize("name", spread(PAGES))
+def test_nothing_moves_when_images_come_last(chromium, address, name):
+    page = new_page(chromium, NARROW)
+    height = checks.open_while_images_wait(page, f"{address}/{name}.html")
+    assert abs(checks.article_height(page) - height) < 10  # an image may be rounded
+    assert page.evaluate("shifts") <= 0.1
+    page.close()
+
+
+@needs_browser
 @pytest.mark.parametrize("width", [WIDE])
 @EACH_THEME
 def test_axe_finds_no_barrier(laid_open):
@@ -258,17 +280,19 @@ def test_axe_finds_no_barrier(laid_open):
 
 
 class Anchors(HTMLParser):
-    """Collects the ids of a page and the addresses of its links."""
+    """Collects the ids of a page, the addresses of its links, and what its head says of it."""
 
     def __init__(self, text):
         super().__init__()
-        self.ids, self.links = {"", "top"}, []
+        self.ids, self.links, self.metas = {"", "top"}, [], []
         self.feed(text)
 
     def handle_starttag(self, tag, attrs):
-        """Note the id of a tag, and where it leads."""
+        """Note the id of a tag, where it leads, what it says."""
         attrs = dict(attrs)
         self.ids.add(attrs.get("id"))
+        if tag == "meta":
+            self.metas.append((attrs.get("name") or attrs.get("property"), attrs.get("content")))
         if tag == "a" and attrs.get("href"):
             self.links.append(attrs["href"])
 
@@ -303,6 +327,17 @@ def test_links_within_the_site_lead_somewhere(address, name):
     assert dead_links(page, SITE) == []
 
 
+@pytest.mark.parametrize("name", PAGES)
+def test_head_says_what_the_page_is_about(name):
+    metas = anchors(SITE / f"{name}.html").metas
+    said = dict(metas)
+    assert [key for key, _ in metas].count("viewport") == 1
+    assert 50 < len(said["description"]) <= 200
+    assert said["og:description"] == said["description"]
+    assert said["og:title"]
+    assert (SITE / name).parent.joinpath(said["og:image"]).resolve().is_file()
+
+
 # --- The packed site ---
 
 
@@ -315,7 +350,7 @@ def test_packed_site_works_from_a_folder(address, tab, tmp_path):
     troubles = checks.listen(tab, folder.as_uri())
     tab.goto((folder / f"{CHAPTERS[3]}.html").as_uri())
     checks.settle(tab)
-    assert tab.locator("mjx-container").count() > 5
+    assert tab.locator("math").count() > 5
     assert checks.unset_formulas(tab) == [] and checks.poor_images(tab) == []
     found = checks.found_by_search(tab, folder.as_uri(), title(CHAPTERS[3]))
     assert f"{CHAPTERS[3]}.html" in found
@@ -328,9 +363,10 @@ def test_packed_site_works_from_a_folder(address, tab, tmp_path):
 FAULTY = f"""<!doctype html><html data-theme="dark"><head><title>Faults</title></head>
 <body style="background: #121212; margin: 0"><main class="bd-article">
 <p style="color: #333">Dark on dark.</p>
-<p><span class="math">\\(x_t\\)</span><mjx-container>
-<mjx-merror>Extra close brace</mjx-merror><mjx-mtext style="color: red;">\\unknown</mjx-mtext>
-</mjx-container> and $y_t$</p><p>{"very" * 50}long</p>
+<p><span class="math">\\(x_t\\)</span> and $y_t$ and \\begin{{align}}</p><p>{"very" * 50}long</p>
+<div class="math"><math><merror><mi>z</mi></merror></math></div>
+<div class="math"><div style="overflow: auto"><math><mtext>{"wide" * 50}</mtext></math></div></div>
+<pre tabindex="0">short</pre><p><span class="math"><math tabindex="0"><mi>x</mi></math></span></p>
 <figure><img src="ink.svg" alt="ink.svg" style="width: 200px">
 <img src="ink.svg" alt="A figure on a plate" style="background: white; width: 200px"></figure>
 <img src="gone.png" alt="A picture that is gone"><div style="width: 900px">wide</div>
@@ -369,13 +405,16 @@ def test_a_page_with_every_fault_is_noticed(faulty):
     assert "asks http://127.0.0.1:9/x" in heard and "undefinedName is not defined" in heard
     assert "404: " in heard
     formulas = checks.unset_formulas(page)
-    assert len(formulas) == 4 and "$y_t$" in formulas[-1]
+    assert len(formulas) == 3 and "$y_t$" in formulas[-1] and "align" in formulas[-1]
+    assert len(checks.strange_letters(page)) == 3
+    assert len(checks.wrong_stops(page)) == 3
     assert sorted(line[:12] for line in checks.poor_images(page)) == [
         "no words for",
         "not loaded: ",
     ]
     assert any("900px" in line for line in checks.too_wide(page))
-    page.locator("[style*='900px']").evaluate("element => element.remove()")
+    for style in ("900px", "overflow"):
+        page.locator(f"[style*='{style}']").evaluate("element => element.remove()")
     assert len(checks.too_wide(page)) == 1  # a long word widens no element
     assert checks.faint_figures(page) == [
         "5000 of 5000 dots are faint: ink.svg",
