@@ -20,6 +20,7 @@ MENDED = {
     r'role="doc-biblioentry"': 'role="listitem"',  # they stand in a list
     r'<th class="([^"]*)"><p></p></th>': r'<td class="\1"></td>',  # a corner is no header
     r'<summary aria-label="[^"]*"': "<summary",  # another name than the one that is seen
+    r'<p (class="(?:collapsed|expanded) .*)</p>': r"<span \1</span>",  # a summary is one line
     r'(<mtable[^>]*) scriptlevel="0"': r"\1",  # the validator knows older MathML
 }
 logger = logging.getLogger(__name__)

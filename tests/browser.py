@@ -44,7 +44,9 @@ new PerformanceObserver((list) => {
 """
 POOR_IMAGES = """() => [...document.images].flatMap((image) => {
   const name = image.getAttribute("src");
+  const ratio = (image.width / image.height) / (image.naturalWidth / image.naturalHeight);
   return [
+    ...(Math.abs(ratio - 1) > 0.03 && image.offsetWidth ? [`out of shape: ${name}`] : []),
     ...(image.complete && image.naturalWidth ? [] : [`not loaded: ${name}`]),
     ...(image.alt.trim().split(/\\s+/).length > 2 && !/\\.(png|svg)$/.test(image.alt)
       ? [] : [`no words for ${name}`]),

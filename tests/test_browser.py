@@ -368,7 +368,8 @@ FAULTY = f"""<!doctype html><html data-theme="dark"><head><title>Faults</title><
 <div class="math"><div style="overflow: auto"><math><mtext>{"wide" * 50}</mtext></math></div></div>
 <pre tabindex="0">short</pre><p><span class="math"><math tabindex="0"><mi>x</mi></math></span></p>
 <figure><img src="ink.svg" alt="ink.svg" style="width: 200px">
-<img src="ink.svg" alt="A figure on a plate" style="background: white; width: 200px"></figure>
+<img src="ink.svg" alt="A figure on a plate" style="background: white; height: 99px; width: 200px">
+</figure>
 <img src="gone.png" alt="A picture that is gone"><div style="width: 900px">wide</div>
 <a href="#nowhere">dead</a><a href="gone.html">dead</a><a href="../beside.html">outside</a>
 <script>fetch("http://127.0.0.1:9/x").catch(() => 0); undefinedName;</script>
@@ -411,6 +412,7 @@ def test_a_page_with_every_fault_is_noticed(faulty):
     assert sorted(line[:12] for line in checks.poor_images(page)) == [
         "no words for",
         "not loaded: ",
+        "out of shape",
     ]
     assert any("900px" in line for line in checks.too_wide(page))
     for style in ("900px", "overflow"):
