@@ -2,11 +2,7 @@
 
 The record is the outputs stored in chapters/*.ipynb. A run is kept in _build/runs until something
 changes that it depends on. A run on the full profile with the real data is a newer record, and is
-shown in its place.
-
-    python _ext/chapter_runs.py chapters/*.ipynb
-
-executes chapters and stores what they gave as their record (`make record`).
+shown in its place. `make record` runs this file: it stores what chapters give as their record.
 """
 
 import copy
@@ -30,22 +26,14 @@ WORKERS = min(4, CORES)
 logger = logging.getLogger(__name__)
 
 
-def execute(notebook, folder, threads=None):
-    """Execute a notebook in place and note in its metadata how: code, helpers, date, seconds.
-
-    threads: what its kernel may use; None leaves it to PyTorch. Raises what nbclient raises.
-    """
+def execute(notebook, folder):
+    """Execute a notebook in place and note in its metadata how; raise what nbclient raises."""
     root, begin = Path(__file__).parents[1], time.monotonic()
     path = os.pathsep.join(filter(None, [str(root), os.environ.get("PYTHONPATH")]))
-    env = os.environ | {"PYTHONPATH": path}
-    if threads:
-        env.setdefault("OMP_NUM_THREADS", str(threads))
-    place = {"metadata": {"path": str(folder)}}
-    client = NotebookClient(
-        notebook, timeout=None, coalesce_streams=True, record_timing=False, resources=place
-    )
-    client.extra_arguments = ["--log-level=ERROR"]  # no word on how the kernel's messages travel
-    client.execute(env=env)
+    options = {"timeout": None, "coalesce_streams": True, "record_timing": False}
+    options["extra_arguments"] = ["--log-level=ERROR"]  # no word on how messages travel
+    client = NotebookClient(notebook, resources={"metadata": {"path": str(folder)}}, **options)
+    client.execute(env=os.environ | {"PYTHONPATH": path})
     notebook.metadata["record"] = {
         "code": compare.code_hash(notebook),
         "helpers": files_hash(root, "utils/**/*"),
@@ -92,7 +80,7 @@ class Chapter:
         """Execute the chapter, keep what it gave unless a cell failed, and tell how it went."""
         run = copy.deepcopy(self.record)
         try:
-            execute(run, self.path.parent, threads=max(1, CORES // WORKERS))
+            execute(run, self.path.parent)
         except Exception as error:  # of a cell, or of the kernel
             self.error = error
             logger.info(f"executed {self.name}: FAILED")
@@ -146,31 +134,21 @@ def run_chapters(app):
     sys.path.insert(0, str(root))
     missing, runs = compare.missing_tags(), Path(app.outdir).parent / "runs"
     chapters = [Chapter(path, runs) for path in sorted((root / "chapters").glob("*.ipynb"))]
-    refuse_stale(chapters)
+    if stale := [f"{c.name}.ipynb" for c in chapters if not compare.belongs(c.record)]:
+        raise ExtensionError(
+            f"Code has changed since its outputs were recorded: {', '.join(stale)}.\n"
+            f'Record it anew: make record NOTEBOOKS="{" ".join(stale)}"'
+        )
     for chapter in chapters:
         chapter.find_run(root, missing)
     waiting = [chapter for chapter in reversed(chapters) if not chapter.run]  # the longest first
     logger.info(f"{len(waiting)} of {len(chapters)} chapters to execute, {WORKERS} at a time")
+    os.environ.setdefault("OMP_NUM_THREADS", str(max(1, CORES // WORKERS)))  # of each kernel
     with ThreadPoolExecutor(WORKERS) as pool:
         list(pool.map(lambda chapter: chapter.make_run(root), waiting))
     if failures := [words for chapter in chapters for words in chapter.failures()]:
         raise ExtensionError("\n\n".join(failures))
     app.chapters = {chapter.name: chapter for chapter in chapters}
-
-
-def refuse_stale(chapters):
-    """Raise ExtensionError where outputs are not those of the code that stands there."""
-    hashes = [chapter.record.metadata.get("record", {}).get("code") for chapter in chapters]
-    stale = [
-        f"{chapter.name}.ipynb"
-        for chapter, code in zip(chapters, hashes, strict=True)
-        if code != compare.code_hash(chapter.record)
-    ]
-    if stale:
-        raise ExtensionError(
-            f"Code has changed since its outputs were recorded: {', '.join(stale)}.\n"
-            f'Record it anew: make record NOTEBOOKS="{" ".join(stale)}"'
-        )
 
 
 def record(path):

@@ -15,6 +15,11 @@ def code_hash(notebook):
     return hashlib.sha256(sources.encode()).hexdigest()[:16]
 
 
+def belongs(notebook):
+    """Return whether the outputs of a notebook are those of the code that stands there."""
+    return notebook.metadata.get("record", {}).get("code") == code_hash(notebook)
+
+
 def said(cell):
     """Return {kind: what a cell put out of it}, without stderr and without pictures."""
     found = defaultdict(list)
@@ -70,10 +75,10 @@ def missing_tags():
 
 def provenance(notebook):
     """Return what the last cell of a chapter printed, {name: value}; `data` is a list."""
-    pairs = [line.partition(" ") for line in printed(code_cells(notebook)[-1])]
-    facts = {name: value.strip() for name, _, value in pairs}
-    data = [value.strip() for name, _, value in pairs if name == "data"]
-    return {"device": "", "versions": "", "profile": ""} | facts | {"data": data}
+    facts = {"device": "", "versions": "", "profile": "", "data": []}
+    for name, _, value in (line.partition(" ") for line in printed(code_cells(notebook)[-1])):
+        facts[name] = facts["data"] + [value.strip()] if name == "data" else value.strip()
+    return facts
 
 
 def sampled_tags(notebook):

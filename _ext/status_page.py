@@ -4,7 +4,6 @@ import nbformat
 from compare import code_cells, data_tags, provenance, sampled_tags
 from sphinx.util.docutils import SphinxDirective
 
-STATUS = "pages/status"
 LINE = (
     "Recorded on {record_date}, {record_device}, {record_versions}. {again} on {run_device}, "
     "{run_versions}, {run_profile} profile, {run_data}: {claims} claims held, {equal} of "
@@ -51,7 +50,7 @@ def outdated(app, env, added, changed, removed):
     before = getattr(env, "chapter_facts", {})
     env.chapter_facts = {name: facts(name, chapter) for name, chapter in app.chapters.items()}
     pages = [name for name, found in env.chapter_facts.items() if before.get(name) != found]
-    return pages and [*pages, STATUS]
+    return pages and [*pages, "pages/status"]
 
 
 class ChapterRows(SphinxDirective):

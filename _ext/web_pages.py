@@ -1,4 +1,4 @@
-"""Sphinx extension: formulas are MathML, images keep their place, the site knows its address."""
+"""Sphinx extension: formulas are MathML, images keep their place, addresses are known."""
 
 import os
 import re
@@ -46,11 +46,23 @@ def visit_math(self, node):
     raise nodes.SkipNode
 
 
-def set_address(app, config):
-    """Tell Sphinx and the templates where the site will stand, if COURSE_SITE_URL says it."""
-    address = os.environ.get("COURSE_SITE_URL", "")
-    config.html_baseurl = address and address.rstrip("/") + "/"
+def set_addresses(app, config):
+    """Tell Sphinx, templates and pages where site and repository are, if the environment does."""
+    address, url = (os.environ.get(f"COURSE_{of}_URL", "").rstrip("/") for of in ("SITE", "REPO"))
+    config.html_baseurl = address and f"{address}/"
     config.html_context = {**config.html_context, "address": config.html_baseurl}
+    config.myst_substitutions = {"repository": url or "ADDRESS-OF-THE-REPOSITORY"}
+    options = {"launch_buttons": {}}  # the theme's own would lead to another repository
+    if url:
+        options = {
+            "repository_url": url,
+            "repository_branch": os.environ.get("COURSE_REPO_BRANCH", "main"),
+            "path_to_docs": os.environ.get("COURSE_REPO_PATH", ""),
+            "launch_buttons": {"colab_url": "https://colab.research.google.com"},
+            "use_repository_button": True,
+            "use_issues_button": True,
+        }
+    config.html_theme_options = {**config.html_theme_options, **options}
 
 
 def measure_images(app, doctree, docname):
@@ -72,10 +84,9 @@ def mend_page(app, pagename, templatename, context, doctree):
 
 def write_sitemap(app, exception):
     """List the pages for search engines, which ask for whole addresses."""
-    address = app.config.html_baseurl
-    if address and not exception and app.builder.name == "html":
-        uris = map(app.builder.get_target_uri, sorted(app.env.found_docs))
-        urls = (f"<url><loc>{address}{uri}</loc></url>" for uri in uris)
+    if app.config.html_baseurl and not exception:
+        names = map(app.builder.get_target_uri, sorted(app.env.found_docs))
+        urls = (f"<url><loc>{app.config.html_baseurl}{name}</loc></url>" for name in names)
         Path(app.outdir, "sitemap.xml").write_text(SITEMAP.format("".join(urls)), "utf8")
 
 
@@ -83,7 +94,7 @@ def setup(app):
     """Connect the functions above to Sphinx's events."""
     renderers = (visit_math, None)
     app.add_html_math_renderer("mathml", inline_renderers=renderers, block_renderers=renderers)
-    app.connect("config-inited", set_address)
+    app.connect("config-inited", set_addresses)
     app.connect("doctree-resolved", measure_images)
     app.connect("html-page-context", mend_page)
     app.connect("build-finished", write_sitemap)
