@@ -111,11 +111,13 @@ FAINT_FIGURES = """() => {
     });
 }"""
 
-# Their text fades in, and has its colour only then.
+# Their text fades in, and has its colour only then. What is not seen, such as the buttons of
+# code that waits for a click, never ends to fade.
 TOGGLE_SOLUTIONS = """async () => {
   const buttons = document.querySelectorAll(".solution.dropdown button.toggle-button");
   buttons.forEach((button) => button.click());
-  await Promise.all(document.getAnimations().map((animation) => animation.finished));
+  const seen = document.getAnimations().filter(({ effect }) => effect.target.checkVisibility());
+  await Promise.all(seen.map((animation) => animation.finished));
 }"""
 
 # A page has thousands of coloured words of code; of those that look alike, one is enough.
