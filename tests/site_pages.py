@@ -27,7 +27,8 @@ def stored(cell):
         if "image/png" in data:
             pictures.append(hashlib.sha256(base64.b64decode(data["image/png"])).hexdigest())
         else:
-            texts.append(output.get("text", data.get("text/plain", "")))
+            html = BeautifulSoup(data.get("text/html", ""), "html.parser").get_text(" ")
+            texts.append(html or output.get("text", data.get("text/plain", "")))
     return words(" ".join(texts)), pictures
 
 
@@ -38,8 +39,9 @@ def shown(cell, page):
         return "", []
     pictures = [page.parent / image["src"] for image in output.select("img")]
     hashes = [hashlib.sha256(Path(picture).read_bytes()).hexdigest() for picture in pictures]
-    texts = [pre.get_text() for pre in output.select("pre")]
-    return words(" ".join(texts)), hashes
+    for figure in output.select("figure"):
+        figure.decompose()  # its caption is no output
+    return words(output.get_text(" ")), hashes
 
 
 def unlike(page, notebook):

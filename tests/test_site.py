@@ -80,12 +80,12 @@ class Book:
         """Write a chapter."""
         nbformat.write(notebook, self.folder / f"chapters/{name}.ipynb")
 
-    def build(self, **settings):
+    def build(self, flags=("-W", "-n"), **settings):
         """Build the book as `make book` does; return the finished process."""
         program = Path(sys.executable).parent / "jupyter-book"
         env = {name: value for name, value in os.environ.items() if "COURSE_" not in name}
         env |= {"COURSE_CACHE": str(self.folder / "no-data"), "OMP_NUM_THREADS": "1"} | settings
-        command = [program, "build", ".", "-W", "-n"]
+        command = [program, "build", ".", *flags]
         run = subprocess.run(command, cwd=self.folder, env=env, capture_output=True, text=True)
         run.output = re.sub(r"\x1b\[[\d;]*m", "", run.stdout + run.stderr)  # without colours
         return run
@@ -227,7 +227,8 @@ def test_chapters_02_and_03_show_a_full_run_on_the_real_data(tmp_path):
         book.write(path.stem, notebook)
     data = os.path.abspath(os.environ.get("COURSE_DATA", ""))
     cache = os.environ.get("COURSE_CACHE", str(datasets._places()["cache"]))
-    run = book.build(COURSE_PROFILE="full", COURSE_DATA=data, COURSE_CACHE=cache)
+    settings = {"COURSE_PROFILE": "full", "COURSE_DATA": data, "COURSE_CACHE": cache}
+    run = book.build(flags=[], **settings)  # they name chapters that this book does not have
     assert run.returncode == 0, run.output
     for path in paths:
         run = nbformat.read(book.folder / "_build/runs" / path.name, as_version=4)
