@@ -12,9 +12,7 @@ from PIL import Image, ImageOps
 from sphinx.util.docutils import SphinxDirective
 
 SIZE = 336, 192  # pixels of a card's picture: twice what the page shows
-CARD = (
-    "- ![{alt}](/_build/cards/{number}.webp)\n  [{number}. {title}](/{path})\n\n  {description}\n"
-)
+CARD = "- ![{alt}](/_build/cards/{number}.webp)\n  [{number}. {title}](/{path})\n\n  {about}\n"
 
 
 def parts(root):
@@ -36,7 +34,7 @@ def chapter(root, path):
         "path": path,
         "number": int(Path(path).name[:2]),
         "title": notebook.cells[0].source.splitlines()[0].removeprefix("# "),
-        "description": notebook.metadata.myst.html_meta["description lang=en"],
+        "about": notebook.metadata.myst.html_meta["description lang=en"],
         "alt": cell.metadata.mystnb.image.alt,
         "png": next(base64.b64decode(o.data["image/png"]) for o in cell.outputs if "data" in o),
     }

@@ -23,14 +23,15 @@ from sphinx.util import logging
 
 CORES = os.cpu_count() or 1
 WORKERS = min(4, CORES)
+TOLD = "executed {}: {} s, {} claims held, {} of {} compared outputs are as recorded"
 logger = logging.getLogger(__name__)
 
 
 def execute(notebook, folder):
     """Execute a notebook in place and note in its metadata how; raise what nbclient raises."""
     root, begin = Path(__file__).parents[1], time.monotonic()
-    path = os.pathsep.join(filter(None, [str(root), os.environ.get("PYTHONPATH")]))
-    options = {"timeout": None, "coalesce_streams": True, "record_timing": False}
+    path = os.pathsep.join([str(root), *filter(None, [os.environ.get("PYTHONPATH")])])
+    options = {"timeout": 3600, "coalesce_streams": True, "record_timing": False}
     options["extra_arguments"] = ["--log-level=ERROR"]  # no word on how messages travel
     client = NotebookClient(notebook, resources={"metadata": {"path": str(folder)}}, **options)
     client.execute(env=os.environ | {"PYTHONPATH": path})
@@ -40,6 +41,12 @@ def execute(notebook, folder):
         "date": datetime.now(UTC).date().isoformat(),
         "seconds": round(time.monotonic() - begin),
     }
+
+
+def store(notebook, path):
+    """Write a notebook, whole or not at all."""
+    nbformat.write(notebook, path.with_suffix(".part"))
+    os.replace(path.with_suffix(".part"), path)
 
 
 def files_hash(root, *patterns):
@@ -73,7 +80,7 @@ class Chapter:
         """Take up the run that an earlier build has kept, where nothing changed since."""
         if self.kept.exists():
             run = nbformat.read(self.kept, as_version=4)
-            if run.metadata["key"] == run_key(root, self.record, missing):
+            if run.metadata.get("key") == run_key(root, self.record, missing):
                 self.run = run
 
     def make_run(self, root):
@@ -87,10 +94,9 @@ class Chapter:
             return
         run.metadata["key"] = run_key(root, self.record, compare.sampled_tags(run))
         self.kept.parent.mkdir(parents=True, exist_ok=True)
-        nbformat.write(run, self.kept)
+        store(run, self.kept)
         self.run = run
-        words = "executed {}: {} s, {} claims held, {} of {} compared outputs are as recorded"
-        logger.info(words.format(self.name, run.metadata.record.seconds, *self.verdict()))
+        logger.info(TOLD.format(self.name, run.metadata.record.seconds, *self.verdict()))
 
     def comparisons(self):
         """Return (source, recorded, now) of every compared cell."""
@@ -129,21 +135,19 @@ class Chapter:
 def run_chapters(app):
     """Execute the chapters whose run is not kept, several at a time; let no failure pass."""
     app.chapters, root = {}, Path(app.srcdir)
-    if app.builder.name != "html":  # such as the builder of `make linkcheck`
+    if app.builder.format != "html":  # such as that of `make linkcheck`
         return
     sys.path.insert(0, str(root))
     missing, runs = compare.missing_tags(), Path(app.outdir).parent / "runs"
     chapters = [Chapter(path, runs) for path in sorted((root / "chapters").glob("*.ipynb"))]
     if stale := [f"{c.name}.ipynb" for c in chapters if not compare.belongs(c.record)]:
-        raise ExtensionError(
-            f"Code has changed since its outputs were recorded: {', '.join(stale)}.\n"
-            f'Record it anew: make record NOTEBOOKS="{" ".join(stale)}"'
-        )
+        command = f'make record NOTEBOOKS="{" ".join(stale)}"'
+        raise ExtensionError(f"Code has changed since its outputs were recorded: {command}")
     for chapter in chapters:
         chapter.find_run(root, missing)
     waiting = [chapter for chapter in reversed(chapters) if not chapter.run]  # the longest first
     logger.info(f"{len(waiting)} of {len(chapters)} chapters to execute, {WORKERS} at a time")
-    os.environ.setdefault("OMP_NUM_THREADS", str(max(1, CORES // WORKERS)))  # of each kernel
+    os.environ.setdefault("OMP_NUM_THREADS", str(CORES // WORKERS))  # of each kernel
     with ThreadPoolExecutor(WORKERS) as pool:
         list(pool.map(lambda chapter: chapter.make_run(root), waiting))
     if failures := [words for chapter in chapters for words in chapter.failures()]:
@@ -155,7 +159,7 @@ def record(path):
     """Store what a chapter gives in its file; leave the file as it was where a cell fails."""
     notebook = nbformat.read(path, as_version=4)
     execute(notebook, path.parent)
-    nbformat.write(notebook, path)
+    store(notebook, path)
     print(f"{path.name} recorded in {notebook.metadata.record.seconds:,} s", flush=True)
 
 

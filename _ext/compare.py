@@ -76,7 +76,7 @@ def missing_tags():
 def provenance(notebook):
     """Return what the last cell of a chapter printed, {name: value}; `data` is a list."""
     facts = {"device": "", "versions": "", "profile": "", "data": []}
-    for name, _, value in (line.partition(" ") for line in printed(code_cells(notebook)[-1])):
+    for name, _, value in (line.partition(" ") for line in printed(*code_cells(notebook)[-1:])):
         facts[name] = facts["data"] + [value.strip()] if name == "data" else value.strip()
     return facts
 

@@ -13,9 +13,8 @@ LINE = (
 
 def data_of(run):
     """Return in words what data a run had."""
-    names = sorted(tag.removeprefix("data-").replace("-", "_") for tag in sampled_tags(run))
-    if names:
-        return f"a sample for {', '.join(names)}"
+    if names := ", ".join(sorted(sampled_tags(run))).replace("data-", ""):
+        return f"a sample for {names}"
     return "the real data" if data_tags(*code_cells(run)) else "no data set"
 
 

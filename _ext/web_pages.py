@@ -54,7 +54,7 @@ def set_addresses(app, config):
     config.myst_substitutions = {"repository": url or "ADDRESS-OF-THE-REPOSITORY"}
     options = {"launch_buttons": {}}  # the theme's own would lead to another repository
     if url:
-        options = {
+        options |= {
             "repository_url": url,
             "repository_branch": os.environ.get("COURSE_REPO_BRANCH", "main"),
             "path_to_docs": os.environ.get("COURSE_REPO_PATH", ""),
@@ -76,8 +76,8 @@ def measure_images(app, doctree, docname):
 def mend_page(app, pagename, templatename, context, doctree):
     """Give the page its description, and mend its HTML."""
     metas = doctree.findall(nodes.meta) if doctree else []
-    descriptions = (meta["content"] for meta in metas if meta.get("name") == "description")
-    context["description"] = next(descriptions, "")
+    words = [meta["content"] for meta in metas if meta.get("name") == "description"]
+    context["description"] = "".join(words)
     for written, right in MENDED.items():
         context["body"] = re.sub(written, right, context.get("body", ""))
 

@@ -72,7 +72,7 @@ def test_readme_lists_the_chapters():
     lines = []
     for caption, chapters in parts(ROOT).items():
         lines += ["", f"**{caption}**", ""]
-        lines += ["- [{number}. {title}]({path}): {description}".format(**c) for c in chapters]
+        lines += ["- [{number}. {title}]({path}): {about}".format(**c) for c in chapters]
     expected = "\n".join(lines).strip()
     listed = README.read_text().partition("## The chapters")[2].partition("## ")[0].strip()
     assert listed == expected, f"the list of chapters in README.md should be\n\n{expected}"
