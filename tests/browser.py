@@ -115,7 +115,8 @@ FAINT_FIGURES = """() => {
 TOGGLE_SOLUTIONS = """async () => {
   const buttons = document.querySelectorAll(".solution.dropdown button.toggle-button");
   buttons.forEach((button) => button.click());
-  await Promise.all(document.getAnimations().map((animation) => animation.finished));
+  while (document.getAnimations().some((animation) => animation.playState === "running"))
+    await new Promise(requestAnimationFrame);
 }"""
 
 # A page has thousands of coloured words of code; of those that look alike, one is enough.
