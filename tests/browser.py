@@ -116,8 +116,9 @@ FAINT_FIGURES = """() => {
 TOGGLE_SOLUTIONS = """async () => {
   const buttons = document.querySelectorAll(".solution.dropdown button.toggle-button");
   buttons.forEach((button) => button.click());
-  const seen = document.getAnimations().filter(({ effect }) => effect.target.checkVisibility());
-  await Promise.all(seen.map((animation) => animation.finished));
+  const moves = ({ effect, playState }) =>
+    playState === "running" && effect.target.checkVisibility();
+  while (document.getAnimations().some(moves)) await new Promise(requestAnimationFrame);
 }"""
 
 # A page has thousands of coloured words of code; of those that look alike, one is enough.
