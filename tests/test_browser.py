@@ -368,7 +368,7 @@ FAULTY = f"""<!doctype html><html data-theme="dark"><head><title>Faults</title><
 <div class="math"><div style="overflow: auto"><math><mtext>{"wide" * 50}</mtext></math></div></div>
 <pre tabindex="0">short</pre><p><span class="math"><math tabindex="0"><mi>x</mi></math></span></p>
 <figure><img src="ink.svg" alt="ink.svg" style="width: 200px">
-<img src="ink.svg" alt="A figure on a plate" style="background: white; height: 99px; width: 200px">
+<img src="ink.svg" alt="A figure on a plate" style="background: white; height: 90px; width: 200px">
 </figure>
 <img src="gone.png" alt="A picture that is gone"><div style="width: 900px">wide</div>
 <a href="#nowhere">dead</a><a href="gone.html">dead</a><a href="../beside.html">outside</a>
