@@ -26,6 +26,8 @@ test: book ## build the book; check style, units, and the stored outputs of ever
 	$(BIN)/python -m pytest chapters --nbval $(PARALLEL)
 
 record: $(READY) ## store the outputs of a full run with the real data; NOTEBOOKS=chapters/09_imdb.ipynb
+	@$(BIN)/python -c 'import sys; from utils.plotting import cjk_fonts; sys.exit(not cjk_fonts() and \
+	  "Figures with Chinese text need a font for it to be recorded: install Noto Sans CJK.")'
 	COURSE_PROFILE=full COURSE_REQUIRE_DATA=1 $(BIN)/python _ext/chapter_runs.py $(NOTEBOOKS)
 
 serve: ## show the built site on this computer alone; PORT=8123 names another port than 8000

@@ -23,7 +23,7 @@ from sphinx.util import logging
 
 CORES = os.cpu_count() or 1
 WORKERS = min(4, CORES)
-TOLD = "executed {}: {} s, {} claims held, {} of {} compared outputs are as recorded"
+TOLD = "executed {}: {} s, {} claims held, {} left open, {} of {} compared outputs as recorded"
 logger = logging.getLogger(__name__)
 
 
@@ -114,10 +114,10 @@ class Chapter:
         ]
 
     def verdict(self):
-        """Return how many claims held in the run, and outputs are as recorded, of how many."""
-        claims = sum(line[:2] == "✓ " for line in compare.printed(*compare.code_cells(self.run)))
+        """Return how many claims held and were open, how many outputs are equal, of how many."""
+        marks = [line[:2] for line in compare.printed(*compare.code_cells(self.run))]
         same = [recorded == now for _, recorded, now in self.comparisons()]
-        return claims, sum(same), len(same)
+        return marks.count("✓ "), marks.count("– "), sum(same), len(same)
 
     def shows_run(self):
         """Return whether the run is a record, too: on the full profile, with the real data."""

@@ -5,16 +5,16 @@ from compare import code_cells, data_tags, provenance, sampled_tags
 from sphinx.util.docutils import SphinxDirective
 
 LINE = (
-    "Recorded on {record_date}, {record_device}, {record_versions}. {again} on {run_device}, "
-    "{run_versions}, {run_profile} profile, {run_data}: {claims} claims held, {equal} of "
-    "{compared} compared outputs are as recorded. [Build status](/pages/status)"
+    "Recorded on {shown[date]} on {shown[device]} with {shown[versions]}{own}. This build ran the "
+    "chapter on the {run[profile]} profile with {run[data]}: {claims} claims held, {open} were "
+    "left open, {equal} of {compared} compared outputs are as recorded. [Status](/pages/status)"
 )
 
 
 def data_of(run):
     """Return in words what data a run had."""
-    if names := ", ".join(sorted(sampled_tags(run))).replace("data-", ""):
-        return f"a sample for {names}"
+    if tags := ", ".join(sorted(sampled_tags(run))):
+        return f"a sample for {tags.replace('data-', '').replace('-', '_')}"
     return "the real data" if data_tags(*code_cells(run)) else "no data set"
 
 
@@ -28,10 +28,9 @@ def facts(name, chapter):
     return {
         "chapter": f"[](/{name})",
         "changed": ", ".join(changed) or "nothing",
-        "again": "Shown here is this build's own run" if chapter.shows_run() else "Executed again",
-        **dict(zip(("claims", "equal", "compared"), chapter.verdict(), strict=True)),
-        **{f"record_{name}": fact for name, fact in record.items()},
-        **{f"run_{name}": fact for name, fact in run.items()},
+        "own": ", by this build itself" if chapter.shows_run() else "",
+        **dict(zip(("claims", "open", "equal", "compared"), chapter.verdict(), strict=True)),
+        **{"record": record, "run": run, "shown": run if chapter.shows_run() else record},
     }
 
 

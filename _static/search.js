@@ -6,7 +6,7 @@ document.addEventListener("DOMContentLoaded", () => {
   // Sphinx looks for [role=main], in which this theme has its sidebar, too.
   Search.htmlToText = (html, anchor) => {
     const article = new DOMParser().parseFromString(html, "text/html").querySelector(".bd-article");
-    article.querySelectorAll(".headerlink, script, style").forEach((element) => element.remove());
+    article.querySelectorAll(".headerlink, .record-line, script, style").forEach((element) => element.remove());
     article.querySelectorAll("p, li, dt, dd, td, pre, h1, h2, h3").forEach((block) => block.append(" "));
     const found = (anchor && article.querySelector(anchor)) || article;
     if (!found.matches("dt")) return found.textContent;

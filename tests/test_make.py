@@ -170,7 +170,13 @@ def test_serve_says_in_a_line_that_there_is_no_site_or_that_the_port_is_busy(tre
 def test_serve_shows_the_site_on_the_port_that_is_asked_for(tree):
     built(tree)
     port = free_port()
-    command = ["make", "serve", f"PYTHON={sys.executable} -u", f"PORT={port}"]
+    command = [
+        "make",
+        "--no-print-directory",
+        "serve",
+        f"PYTHON={sys.executable} -u",
+        f"PORT={port}",
+    ]
     pipe = {"stdout": subprocess.PIPE, "stderr": subprocess.STDOUT, "start_new_session": True}
     with subprocess.Popen(command, cwd=tree, text=True, **pipe) as server:
         assert f"http://127.0.0.1:{port}/" in server.stdout.readline()

@@ -172,7 +172,7 @@ def test_only_what_changed_is_executed(builds):
 
 def test_terminal_tells_how_each_chapter_went(builds):
     assert re.search(
-        r"^executed chapters/good: \d+ s, 0 claims held, 1 of 1 compared outputs are as recorded$",
+        r"^executed chapters/good: \d+ s, 0 claims held, 0 left open, 1 of 1 compared outputs as ",
         builds[1]["broken"].output,
         re.MULTILINE,
     )
@@ -182,8 +182,9 @@ def test_page_shows_the_record_and_says_what_was_executed_again(builds):
     book, _ = builds
     assert "'as computed now') as recorded" in book.first
     assert unlike(book.html / "chapters/good.html", GOOD) == []
-    line = "Recorded on 2026-01-02, recorder, old. Executed again on abacus, none, quick profile, "
-    line += "a sample for imdb: 0 claims held, 1 of 1 compared outputs are as recorded."
+    line = "Recorded on 2026-01-02 on recorder with old. This build ran the chapter on the quick "
+    line += "profile with a sample for imdb: 0 claims held, 0 were left open, 1 of 1 compared "
+    line += "outputs are as recorded."
     assert line in book.first
 
 
@@ -207,8 +208,8 @@ def test_run_on_the_full_profile_with_real_data_is_shown(tmp_path):
     book.write("sample", chapter(cell, data=("full", "sample: none")))
     assert book.build().returncode == 0
     full, sample = map(book.page, book.names)
-    assert "as it was stored" not in full and "own run on abacus" in full
-    assert "as it was stored" in sample and "Executed again on abacus" in sample
+    assert "as it was stored" not in full and "on abacus with none, by this build itself" in full
+    assert "as it was stored" in sample and "on recorder with old. This build ran" in sample
 
 
 AT_HAND = datasets.locate("time_machine") and datasets.locate("tang_poems")
