@@ -6,12 +6,9 @@ from pathlib import Path
 
 import nbformat
 import yaml
-from docutils import nodes
-from docutils.statemachine import StringList
 from PIL import Image, ImageOps
 from sphinx.util.docutils import SphinxDirective
 
-SIZE = 336, 192  # pixels of a card's picture: twice what the page shows
 CARD = "- ![{alt}](/_build/cards/{number}.webp)\n  [{number}. {title}](/{path})\n\n  {about}\n"
 
 
@@ -41,10 +38,10 @@ def chapter(root, path):
 
 
 def shrink(png, file):
-    """Save a figure as small as a card, on a ground that shows the page's."""
+    """Save a figure, twice as large as the page shows it, on a ground that shows the page's."""
     file.parent.mkdir(parents=True, exist_ok=True)
     figure = Image.open(io.BytesIO(png)).convert("RGBA")
-    ImageOps.pad(figure, SIZE, color=(255, 255, 255, 0)).save(file, quality=80, method=6)
+    ImageOps.pad(figure, (336, 192), color=(255, 255, 255, 0)).save(file, quality=80, method=6)
 
 
 class Cards(SphinxDirective):
@@ -52,19 +49,17 @@ class Cards(SphinxDirective):
 
     def run(self):
         """Return the sections; the page is read again when a notebook or the order changes."""
-        root, page = Path(self.env.srcdir), nodes.Element()
+        root, text = Path(self.env.srcdir), ""
         self.env.note_dependency("_toc.yml")
         for caption, chapters in parts(root).items():
             for found in chapters:
                 self.env.note_dependency(found["path"])
                 shrink(found["png"], root / f"_build/cards/{found['number']}.webp")
             cards = "".join(CARD.format(**found) for found in chapters)
-            text = f"## {caption}\n\n:::{{container}} cards\n{cards}:::\n"
-            self.state.nested_parse(StringList(text.splitlines()), 0, page, match_titles=True)
-        return page.children
+            text += f"## {caption}\n\n:::{{container}} cards\n{cards}:::\n\n"
+        return self.parse_text_to_nodes(text, allow_section_headings=True)
 
 
 def setup(app):
-    """Give Sphinx the directive."""
     app.add_directive("cards", Cards)
     return {"version": "1", "parallel_read_safe": True, "parallel_write_safe": True}

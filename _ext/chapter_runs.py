@@ -12,6 +12,7 @@ import platform
 import sys
 import time
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -21,8 +22,8 @@ from nbclient import NotebookClient
 from sphinx.errors import ExtensionError
 from sphinx.util import logging
 
-CORES = os.cpu_count() or 1
-WORKERS = min(4, CORES)
+CORES = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+WORKERS = min(4, CORES)  # notebooks that are executed at a time
 TOLD = "executed {}: {} s, {} claims held, {} left open, {} of {} compared outputs as recorded"
 logger = logging.getLogger(__name__)
 
@@ -32,15 +33,16 @@ def execute(notebook, folder):
     root, begin = Path(__file__).parents[1], time.monotonic()
     path = os.pathsep.join([str(root), *filter(None, [os.environ.get("PYTHONPATH")])])
     options = {"timeout": 3600, "coalesce_streams": True, "record_timing": False}
+    options |= {"force_raise_errors": True, "skip_cells_with_tag": ""}  # no tag lets a cell off
     options["extra_arguments"] = ["--log-level=ERROR"]  # no word on how messages travel
     client = NotebookClient(notebook, resources={"metadata": {"path": str(folder)}}, **options)
-    client.execute(env=os.environ | {"PYTHONPATH": path})
     notebook.metadata["record"] = {
         "code": compare.code_hash(notebook),
-        "helpers": files_hash(root, "utils/**/*"),
+        "helpers": files_hash(root),
         "date": datetime.now(UTC).date().isoformat(),
-        "seconds": round(time.monotonic() - begin),
     }
+    client.execute(env=os.environ | {"PYTHONPATH": path})
+    notebook.metadata.record["seconds"] = round(time.monotonic() - begin)
 
 
 def store(notebook, path):
@@ -50,23 +52,21 @@ def store(notebook, path):
 
 
 def files_hash(root, *patterns):
-    """Return a hash of the names and contents of the files of these patterns."""
-    h = hashlib.sha256()
+    """Return a hash of the names and contents of the helpers, and of the files of patterns."""
+    h, patterns = hashlib.sha256(), ["utils/*.py", "utils/*.toml", "utils/samples/*", *patterns]
     for path in sorted(path for pattern in patterns for path in root.glob(pattern)):
-        if path.is_file() and "__pycache__" not in path.parts:
-            h.update(f"{path.relative_to(root)}\0".encode() + path.read_bytes() + b"\0")
+        h.update(path.relative_to(root).as_posix().encode() + path.read_bytes())
     return h.hexdigest()[:16]
 
 
-def run_key(root, notebook, absent):
-    """Return all that a run depends on, as text; absent: the tags of data sets that it lacks."""
+def run_key(root, notebook):
+    """Return as text all that a run depends on, but for the data that it lacks."""
     from utils.runtime import device, profile  # this project's, once Sphinx knows where it is
 
-    files = files_hash(root, "utils/**/*", "requirements*.txt", "constraints.txt")
-    settings = platform.python_version(), device().type, profile()
+    files = files_hash(root, "requirements*.txt", "constraints.txt")
     require = os.environ.get("COURSE_REQUIRE_DATA", "")
-    absent = sorted(absent & compare.data_tags(*compare.code_cells(notebook)))
-    return " ".join([compare.code_hash(notebook), files, *settings, require, *absent])
+    settings = platform.python_version(), device().type, profile(), require
+    return " ".join([compare.code_hash(notebook), files, *settings])
 
 
 class Chapter:
@@ -76,23 +76,28 @@ class Chapter:
         self.path, self.kept, self.name = path, runs / path.name, f"chapters/{path.stem}"
         self.record, self.run, self.error = nbformat.read(path, as_version=4), None, None
 
+    def key(self, root, absent):
+        """Return all that a run depends on; absent: tags of data sets that are not at hand."""
+        tags = compare.data_tags(*compare.code_cells(self.record))
+        return [run_key(root, self.record), *sorted(absent & tags)]
+
     def find_run(self, root, missing):
         """Take up the run that an earlier build has kept, where nothing changed since."""
-        if self.kept.exists():
+        with suppress(Exception):  # there is none, or it is damaged
             run = nbformat.read(self.kept, as_version=4)
-            if run.metadata.get("key") == run_key(root, self.record, missing):
+            if run.metadata.key == self.key(root, missing) and compare.belongs(run):
                 self.run = run
 
     def make_run(self, root):
         """Execute the chapter, keep what it gave unless a cell failed, and tell how it went."""
-        run = copy.deepcopy(self.record)
+        run, key = copy.deepcopy(self.record), self.key(root, set())  # of what stands there now
         try:
             execute(run, self.path.parent)
         except Exception as error:  # of a cell, or of the kernel
             self.error = error
             logger.info(f"executed {self.name}: FAILED")
             return
-        run.metadata["key"] = run_key(root, self.record, compare.sampled_tags(run))
+        run.metadata["key"] = [*key, *self.key(root, compare.sampled_tags(run))[1:]]
         self.kept.parent.mkdir(parents=True, exist_ok=True)
         store(run, self.kept)
         self.run = run
@@ -146,7 +151,6 @@ def run_chapters(app):
     for chapter in chapters:
         chapter.find_run(root, missing)
     waiting = [chapter for chapter in reversed(chapters) if not chapter.run]  # the longest first
-    logger.info(f"{len(waiting)} of {len(chapters)} chapters to execute, {WORKERS} at a time")
     os.environ.setdefault("OMP_NUM_THREADS", str(CORES // WORKERS))  # of each kernel
     with ThreadPoolExecutor(WORKERS) as pool:
         list(pool.map(lambda chapter: chapter.make_run(root), waiting))
@@ -159,12 +163,15 @@ def record(path):
     """Store what a chapter gives in its file; leave the file as it was where a cell fails."""
     notebook = nbformat.read(path, as_version=4)
     execute(notebook, path.parent)
-    store(notebook, path)
-    print(f"{path.name} recorded in {notebook.metadata.record.seconds:,} s", flush=True)
+    written = nbformat.read(path, as_version=4)  # its text may have changed meanwhile
+    for cell, given in zip(*map(compare.code_cells, (written, notebook)), strict=True):
+        cell.outputs, cell.execution_count = given.outputs, given.execution_count
+    written.metadata["record"] = notebook.metadata["record"]
+    store(written, path)
+    print(f"{path.name} recorded in {written.metadata.record.seconds:,} s", flush=True)
 
 
 def setup(app):
-    """Connect the function above to Sphinx's events."""
     app.connect("builder-inited", run_chapters)
     return {"version": "1", "parallel_read_safe": True, "parallel_write_safe": True}
 

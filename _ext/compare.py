@@ -4,6 +4,11 @@ import hashlib
 from collections import defaultdict
 
 
+def digest(text):
+    """Return sixteen hex digits that stand for a text."""
+    return hashlib.sha256(text.encode()).hexdigest()[:16]
+
+
 def code_cells(notebook):
     """Return the code cells of a notebook."""
     return [cell for cell in notebook.cells if cell.cell_type == "code"]
@@ -11,8 +16,7 @@ def code_cells(notebook):
 
 def code_hash(notebook):
     """Return the hash that ties outputs to the code which gave them."""
-    sources = "\0".join(cell.source for cell in code_cells(notebook))
-    return hashlib.sha256(sources.encode()).hexdigest()[:16]
+    return digest("\0".join(cell.source for cell in code_cells(notebook)))
 
 
 def belongs(notebook):
@@ -52,7 +56,7 @@ def compared(record, run, missing):
     return [
         (cell.source, said(cell), said(again))
         for cell, again in zip(code_cells(record), code_cells(run), strict=True)
-        if how_checked(cell, missing) == "compared"
+        if how_checked(cell if said(cell) else again, missing) == "compared"
     ]
 
 
@@ -63,7 +67,9 @@ def tag(name):
 
 def data_tags(*cells):
     """Return the tags of cells that name a data set."""
-    return {tag for cell in cells for tag in cell.metadata.get("tags", []) if "data-" in tag}
+    return {
+        tag for cell in cells for tag in cell.metadata.get("tags", []) if tag.startswith("data-")
+    }
 
 
 def missing_tags():

@@ -1,13 +1,13 @@
 """Sphinx extension: what pages say of their record, and the tables of the page "Build status"."""
 
 import nbformat
-from compare import code_cells, data_tags, provenance, sampled_tags
+from compare import code_cells, data_tags, digest, provenance, sampled_tags
 from sphinx.util.docutils import SphinxDirective
 
 LINE = (
-    "Recorded on {shown[date]} on {shown[device]} with {shown[versions]}{own}. This build ran the "
-    "chapter on the {run[profile]} profile with {run[data]}: {claims} claims held, {open} were "
-    "left open, {equal} of {compared} compared outputs are as recorded. [Status](/pages/status)"
+    "Recorded on {shown[date]} on {shown[device]} with {shown[versions]}{own}. This build ran it "
+    "again on {run[device]}, on the {run[profile]} profile with {run[data]}: {claims} claims held, "
+    "{open} left open, {equal} of {compared} compared outputs as recorded. [Status](/pages/status)"
 )
 
 
@@ -45,10 +45,10 @@ def put_on_page(app, docname, source):
 
 def outdated(app, env, added, changed, removed):
     """Return the pages on which something of the runs has changed since they were read."""
-    before = getattr(env, "chapter_facts", {})
-    env.chapter_facts = {name: facts(name, chapter) for name, chapter in app.chapters.items()}
-    pages = [name for name, found in env.chapter_facts.items() if before.get(name) != found]
-    return pages and [*pages, "pages/status"]
+    now = {n: [facts(n, c), digest(nbformat.writes(c.shown()))] for n, c in app.chapters.items()}
+    before, env.chapter_facts = getattr(env, "chapter_facts", {}), now
+    pages = [name for name in now if before.get(name) != now[name]]
+    return [*pages, "pages/status"] if pages or before.keys() - now.keys() else []
 
 
 class ChapterRows(SphinxDirective):
@@ -64,7 +64,6 @@ class ChapterRows(SphinxDirective):
 
 
 def setup(app):
-    """Connect the functions above to Sphinx's events."""
     app.add_directive("chapter-rows", ChapterRows)
     app.connect("source-read", put_on_page)
     app.connect("env-get-outdated", outdated)

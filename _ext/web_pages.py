@@ -54,14 +54,10 @@ def set_addresses(app, config):
     config.myst_substitutions = {"repository": url or "ADDRESS-OF-THE-REPOSITORY"}
     options = {"launch_buttons": {}}  # the theme's own would lead to another repository
     if url:
-        options |= {
-            "repository_url": url,
-            "repository_branch": os.environ.get("COURSE_REPO_BRANCH", "main"),
-            "path_to_docs": os.environ.get("COURSE_REPO_PATH", ""),
-            "launch_buttons": {"colab_url": "https://colab.research.google.com"},
-            "use_repository_button": True,
-            "use_issues_button": True,
-        }
+        options |= {"repository_url": url, "use_repository_button": True, "use_issues_button": True}
+        options["repository_branch"] = os.environ.get("COURSE_REPO_BRANCH", "main")
+        options["path_to_docs"] = os.environ.get("COURSE_REPO_PATH", "")
+        options["launch_buttons"] = {"colab_url": "https://colab.research.google.com"}
     config.html_theme_options = {**config.html_theme_options, **options}
 
 
@@ -91,7 +87,6 @@ def write_sitemap(app, exception):
 
 
 def setup(app):
-    """Connect the functions above to Sphinx's events."""
     renderers = (visit_math, None)
     app.add_html_math_renderer("mathml", inline_renderers=renderers, block_renderers=renderers)
     app.connect("config-inited", set_addresses)

@@ -7,10 +7,11 @@ from pathlib import Path
 import nbformat
 import pytest
 from nbclient.exceptions import CellExecutionError
-from nbformat.v4 import new_code_cell, new_notebook
+from nbformat.v4 import new_code_cell, new_markdown_cell, new_notebook
 
 ROOT = Path(__file__).parents[1]
 sys.path.insert(0, str(ROOT / "_ext"))
+import chapter_runs  # noqa: E402
 from chapter_runs import record  # noqa: E402
 from compare import code_hash  # noqa: E402
 
@@ -40,6 +41,7 @@ def test_outputs_are_stored_without_the_bars_earlier_states(path):
     assert re.fullmatch(r"passes: 3/3 in \d\d:\d\d\n6\n", output.text), output.text
     assert value.outputs[0].data["text/plain"] == "2"
     assert "execution" not in bar.metadata
+    assert [file.name for file in path.parent.iterdir()] == ["one.ipynb"]
 
 
 def test_a_failure_leaves_the_file_as_it_was(path):
@@ -48,5 +50,30 @@ def test_a_failure_leaves_the_file_as_it_was(path):
     nbformat.write(notebook, path)
     before = path.read_bytes()
     with pytest.raises(CellExecutionError, match="ZeroDivisionError"):
+        record(path)
+    assert path.read_bytes() == before
+
+
+def test_what_is_written_meanwhile_is_kept(path, monkeypatch):
+    def write_then_execute(notebook, folder, execute=chapter_runs.execute):
+        written = nbformat.read(path, as_version=4)
+        written.cells.append(new_markdown_cell("New prose."))
+        nbformat.write(written, path)
+        execute(notebook, folder)
+
+    monkeypatch.setattr(chapter_runs, "execute", write_then_execute)
+    record(path)
+    notebook = nbformat.read(path, as_version=4)
+    assert notebook.cells[-1].source == "New prose." and notebook.cells[1].outputs
+
+
+def test_a_write_that_breaks_off_leaves_the_file_as_it_was(path, monkeypatch):
+    def write_half(notebook, file, write=nbformat.write):
+        Path(file).write_text("{")
+        raise OSError("no space left")
+
+    before = path.read_bytes()
+    monkeypatch.setattr(nbformat, "write", write_half)
+    with pytest.raises(OSError, match="no space"):
         record(path)
     assert path.read_bytes() == before

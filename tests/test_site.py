@@ -106,6 +106,7 @@ GOOD = chapter(
     ("print(6 * 7)", "42\n", []),
     ("print('as computed now')", "as recorded\n", TRAINS),
     ("print(0)", "1\n", ["data-imdb"]),
+    ("from utils.runtime import claim\nclaim('two', 2, equal=2)\nprint('– open')", "", TRAINS),
 )
 KNOWN = {
     kind: chapter(("print(1)", "1\n", []), (source, "", [])) for kind, (source, _) in BROKEN.items()
@@ -172,7 +173,7 @@ def test_only_what_changed_is_executed(builds):
 
 def test_terminal_tells_how_each_chapter_went(builds):
     assert re.search(
-        r"^executed chapters/good: \d+ s, 0 claims held, 0 left open, 1 of 1 compared outputs as ",
+        r"^executed chapters/good: \d+ s, 1 claims held, 1 left open, 1 of 1 compared outputs as ",
         builds[1]["broken"].output,
         re.MULTILINE,
     )
@@ -182,9 +183,9 @@ def test_page_shows_the_record_and_says_what_was_executed_again(builds):
     book, _ = builds
     assert "'as computed now') as recorded" in book.first
     assert unlike(book.html / "chapters/good.html", GOOD) == []
-    line = "Recorded on 2026-01-02 on recorder with old. This build ran the chapter on the quick "
-    line += "profile with a sample for imdb: 0 claims held, 0 were left open, 1 of 1 compared "
-    line += "outputs are as recorded."
+    line = "Recorded on 2026-01-02 on recorder with old. This build ran it again on abacus, on the "
+    line += "quick profile with a sample for imdb: 1 claims held, 1 left open, 1 of 1 compared "
+    line += "outputs as recorded."
     assert line in book.first
 
 
@@ -193,6 +194,7 @@ def test_status_page_lists_record_and_run(builds):
     tables = soup(book.html / "pages/status.html").select("table")
     rows = [[cell.get_text() for cell in table.select("tr:nth-of-type(1) td")] for table in tables]
     assert "recorder" in rows[0] and "abacus" in rows[1]
+    assert rows[0][-1] == "helpers, versions"  # have changed since
 
 
 def test_code_edited_without_recording_fails_and_names_chapter_and_command(builds):
@@ -203,13 +205,39 @@ def test_code_edited_without_recording_fails_and_names_chapter_and_command(build
 
 def test_run_on_the_full_profile_with_real_data_is_shown(tmp_path):
     book = Book(tmp_path, ["full", "sample"])
-    cell = ("print('as computed now')", "as it was stored\n", TRAINS)
+    cell = ("import time\nprint(time.time_ns())", "as it was stored\n", ["data-imdb", *TRAINS])
     book.write("full", chapter(cell, data=("full", "file from COURSE_DATA")))
     book.write("sample", chapter(cell, data=("full", "sample: none")))
     assert book.build().returncode == 0
     full, sample = map(book.page, book.names)
     assert "as it was stored" not in full and "on abacus with none, by this build itself" in full
+    assert "profile with the real data: " in full
     assert "as it was stored" in sample and "on recorder with old. This build ran" in sample
+    shutil.rmtree(book.folder / "_build/runs")
+    assert book.build().returncode == 0
+    run = nbformat.read(book.folder / "_build/runs/full.ipynb", as_version=4)
+    assert unlike(book.html / "chapters/full.html", run) == []  # the page follows the new run
+
+
+def test_a_chapter_that_is_gone_and_a_tag_that_lets_a_cell_off(tmp_path):
+    book = Book(tmp_path, ["one", "two"])
+    for name in book.names:
+        book.write(name, chapter(("print(1)", "1\n", [])))
+    assert book.build().returncode == 0
+    (book.folder / "chapters/two.ipynb").unlink()
+    toc = (book.folder / "_toc.yml").read_text()
+    (book.folder / "_toc.yml").write_text(toc.replace("- file: chapters/two\n", ""))
+    assert book.build().returncode == 0
+    assert "chapters/two" not in (book.html / "pages/status.html").read_text()
+    book.write(
+        "one", chapter(("1 / 0", "", ["raises-exception"]), ("1 / 0", "", ["skip-execution"]))
+    )
+    assert "ZeroDivisionError" in book.build().output
+    book.write("one", chapter(("print(2)", "", [])))  # says something that the record does not
+    assert "now:      {'stdout': ['2" in book.build().output
+    (book.folder / "_build/runs/one.ipynb").write_text("{")  # damaged
+    book.write("one", chapter(("print(1)", "1\n", [])))
+    assert book.build().returncode == 0
 
 
 AT_HAND = datasets.locate("time_machine") and datasets.locate("tang_poems")
@@ -244,13 +272,18 @@ def root(tmp_path):
     """Return a folder with what a run's key looks at."""
     (tmp_path / "utils").mkdir()
     (tmp_path / "utils/text.py").write_text("a = 1")
+    (tmp_path / "utils/samples").mkdir()
     (tmp_path / "requirements.txt").write_text("torch==1")
     return tmp_path
 
 
 CHANGES = {
     "helpers": lambda root, patch: (root / "utils/text.py").write_text("a = 2"),
+    "registry": lambda root, patch: (root / "utils/datasets.toml").write_text("b"),
+    "samples": lambda root, patch: (root / "utils/samples/story.txt").write_text("b"),
     "requirements": lambda root, patch: (root / "requirements.txt").write_text("torch==2"),
+    "constraints": lambda root, patch: (root / "constraints.txt").write_text("torch==2"),
+    "d2l": lambda root, patch: (root / "requirements-nodeps.txt").write_text("d2l==2"),
     "Python": lambda root, patch: patch.setattr(platform, "python_version", lambda: "3.99"),
     "device": lambda root, patch: patch.setattr(
         runtime, "device", lambda: SimpleNamespace(type="cuda")
@@ -263,10 +296,10 @@ CHANGES = {
 @pytest.mark.parametrize("change", CHANGES.values(), ids=CHANGES.keys())
 def test_a_run_is_made_anew_when_something_changed_that_it_depends_on(root, change, monkeypatch):
     monkeypatch.setenv("COURSE_PROFILE", "quick")
-    before = run_key(root, GOOD, set())
-    assert run_key(root, GOOD, set()) == before
+    before = run_key(root, GOOD)
+    assert run_key(root, GOOD) == before
     change(root, monkeypatch)
-    assert run_key(root, GOOD, set()) != before
+    assert run_key(root, GOOD) != before
 
 
 @pytest.mark.parametrize(("missing", "again"), [("data-imdb", True), ("data-lyrics", False)])
@@ -280,10 +313,11 @@ def test_a_run_depends_on_its_own_data_alone(root, missing, again, tmp_path):
     assert (found.run is None) == again
 
 
-def test_a_run_depends_on_its_code(root):
+@pytest.mark.parametrize("place", [1, -1])
+def test_a_run_depends_on_its_code(root, place):
     other = copy.deepcopy(GOOD)
-    other.cells[1].source += "  # another"
-    assert run_key(root, other, set()) != run_key(root, GOOD, set())
+    other.cells[place].source += "  # another"
+    assert run_key(root, other) != run_key(root, GOOD)
 
 
 @pytest.mark.parametrize(("source", "again"), [("file from cache", False), ("sample: none", True)])
@@ -327,8 +361,20 @@ def test_page_04_shows_the_recorded_sentences():
     assert sentences and all(words(sentence) in page for sentence in sentences)
 
 
-def test_no_page_has_a_note_on_samples():
-    assert not [page for page in SITE.rglob("*.html") if "sample-note" in page.read_text("utf-8")]
+def test_no_page_speaks_of_a_sample_that_stood_in_for_its_text():
+    assert not [page for page in SITE.rglob("*.html") if " is a SAMPLE" in page.read_text("utf-8")]
+
+
+@pytest.mark.parametrize("path", CHAPTERS, ids=lambda path: path.stem)
+def test_line_under_the_title_says_when_the_page_was_recorded(path):
+    (line,) = soup(SITE / f"chapters/{path.stem}.html").select(".record-line")
+    assert f"Recorded on {built(path).record.metadata.record.date} on " in words(line.get_text())
+
+
+def test_home_has_a_card_with_a_picture_for_each_chapter():
+    cards = soup(SITE / "index.html").select(".cards li")
+    assert [card.a["href"] for card in cards] == [f"chapters/{path.stem}.html" for path in CHAPTERS]
+    assert all((SITE / card.img["src"]).stat().st_size > 1_000 for card in cards)
 
 
 def test_no_requests_to_other_hosts():
@@ -346,11 +392,17 @@ def test_no_requests_to_other_hosts():
         assert not re.search(r"(url\(|@import)\s*[\"']?(https?:)?//", css), sheet
 
 
-def test_status_page_has_a_row_for_every_chapter():
-    tables = soup(SITE / "pages/status.html").select("table")
+def test_status_page_has_two_rows_for_every_chapter():
+    rows = soup(SITE / "pages/status.html").select("tr")
     for path in CHAPTERS:
-        seconds = str(built(path).record.metadata.record.seconds)
-        assert any(seconds in words(table.get_text()).split() for table in tables)
+        found, link = built(path), f"../chapters/{path.stem}.html"
+        mine = [
+            [td.get_text() for td in row.select("td")]
+            for row in rows
+            if row.a and row.a["href"] == link
+        ]
+        seconds = [str(notebook.metadata.record.seconds) for notebook in (found.record, found.run)]
+        assert [cells[2] for cells in mine] == seconds
 
 
 def test_no_launch_buttons_without_a_repository():
