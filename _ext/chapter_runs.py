@@ -36,13 +36,11 @@ def execute(notebook, folder):
     options |= {"force_raise_errors": True, "skip_cells_with_tag": ""}  # no tag lets a cell off
     options["extra_arguments"] = ["--log-level=ERROR"]  # no word on how messages travel
     client = NotebookClient(notebook, resources={"metadata": {"path": str(folder)}}, **options)
-    notebook.metadata["record"] = {
-        "code": compare.code_hash(notebook),
-        "helpers": files_hash(root),
-        "date": datetime.now(UTC).date().isoformat(),
-    }
+    today, helpers = datetime.now(UTC).date().isoformat(), files_hash(root)
     client.execute(env=os.environ | {"PYTHONPATH": path})
-    notebook.metadata.record["seconds"] = round(time.monotonic() - begin)
+    seconds = round(time.monotonic() - begin)
+    notebook.metadata["record"] = {"date": today, "helpers": helpers, "seconds": seconds}
+    notebook.metadata.record["seal"] = compare.seal(notebook)
 
 
 def store(notebook, path):
@@ -59,14 +57,15 @@ def files_hash(root, *patterns):
     return h.hexdigest()[:16]
 
 
-def run_key(root, notebook):
-    """Return as text all that a run depends on, but for the data that it lacks."""
+def run_key(root, notebook, absent):
+    """Return all that a run depends on; absent: tags of data sets that are not at hand."""
     from utils.runtime import device, profile  # this project's, once Sphinx knows where it is
 
     files = files_hash(root, "requirements*.txt", "constraints.txt")
     require = os.environ.get("COURSE_REQUIRE_DATA", "")
     settings = platform.python_version(), device().type, profile(), require
-    return " ".join([compare.code_hash(notebook), files, *settings])
+    tags = compare.data_tags(*compare.code_cells(notebook))
+    return [compare.code_hash(notebook), files, *settings, *sorted(absent & tags)]
 
 
 class Chapter:
@@ -76,28 +75,23 @@ class Chapter:
         self.path, self.kept, self.name = path, runs / path.name, f"chapters/{path.stem}"
         self.record, self.run, self.error = nbformat.read(path, as_version=4), None, None
 
-    def key(self, root, absent):
-        """Return all that a run depends on; absent: tags of data sets that are not at hand."""
-        tags = compare.data_tags(*compare.code_cells(self.record))
-        return [run_key(root, self.record), *sorted(absent & tags)]
-
     def find_run(self, root, missing):
         """Take up the run that an earlier build has kept, where nothing changed since."""
         with suppress(Exception):  # there is none, or it is damaged
             run = nbformat.read(self.kept, as_version=4)
-            if run.metadata.key == self.key(root, missing) and compare.belongs(run):
+            if run.metadata.key == run_key(root, self.record, missing) and compare.belongs(run):
                 self.run = run
 
     def make_run(self, root):
         """Execute the chapter, keep what it gave unless a cell failed, and tell how it went."""
-        run, key = copy.deepcopy(self.record), self.key(root, set())  # of what stands there now
+        run, key = copy.deepcopy(self.record), run_key(root, self.record, set())  # as it is now
         try:
             execute(run, self.path.parent)
         except Exception as error:  # of a cell, or of the kernel
             self.error = error
             logger.info(f"executed {self.name}: FAILED")
             return
-        run.metadata["key"] = [*key, *self.key(root, compare.sampled_tags(run))[1:]]
+        run.metadata["key"] = key + sorted(compare.sampled_tags(run))
         self.kept.parent.mkdir(parents=True, exist_ok=True)
         store(run, self.kept)
         self.run = run
@@ -147,7 +141,7 @@ def run_chapters(app):
     chapters = [Chapter(path, runs) for path in sorted((root / "chapters").glob("*.ipynb"))]
     if stale := [f"{c.name}.ipynb" for c in chapters if not compare.belongs(c.record)]:
         command = f'make record NOTEBOOKS="{" ".join(stale)}"'
-        raise ExtensionError(f"Code has changed since its outputs were recorded: {command}")
+        raise ExtensionError(f"Code or outputs are not what was recorded: {command}")
     for chapter in chapters:
         chapter.find_run(root, missing)
     waiting = [chapter for chapter in reversed(chapters) if not chapter.run]  # the longest first

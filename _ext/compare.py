@@ -1,6 +1,7 @@
 """What a cell's outputs are compared with: the one place that decides it, for build and tests."""
 
 import hashlib
+import json
 from collections import defaultdict
 
 
@@ -15,13 +16,20 @@ def code_cells(notebook):
 
 
 def code_hash(notebook):
-    """Return the hash that ties outputs to the code which gave them."""
+    """Return a hash of a notebook's code."""
     return digest("\0".join(cell.source for cell in code_cells(notebook)))
 
 
+def seal(notebook):
+    """Return the hash that ties together code, outputs, and when and how they were recorded."""
+    how = {**notebook.metadata.get("record", {}), "seal": None}
+    cells = [(cell.source, cell.outputs) for cell in code_cells(notebook)]
+    return digest(json.dumps([how, cells], sort_keys=True))
+
+
 def belongs(notebook):
-    """Return whether the outputs of a notebook are those of the code that stands there."""
-    return notebook.metadata.get("record", {}).get("code") == code_hash(notebook)
+    """Return whether a notebook's outputs are a run's, and that of the code that stands there."""
+    return notebook.metadata.get("record", {}).get("seal") == seal(notebook)
 
 
 def said(cell):

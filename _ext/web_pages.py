@@ -27,10 +27,7 @@ logger = logging.getLogger(__name__)
 
 
 def visit_math(self, node):
-    """Write a formula as MathML, which browsers lay out themselves, with its number if it has one.
-
-    One that cannot be typeset is a warning, and so ends the build of the book.
-    """
+    """Write a formula as MathML, with its number; one that cannot be typeset ends the build."""
     try:
         block = isinstance(node, nodes.math_block)
         formula = MATHML.convert_with_local_state(node.astext(), displaystyle=block)

@@ -13,7 +13,7 @@ ROOT = Path(__file__).parents[1]
 sys.path.insert(0, str(ROOT / "_ext"))
 import chapter_runs  # noqa: E402
 from chapter_runs import record  # noqa: E402
-from compare import code_hash  # noqa: E402
+from compare import belongs  # noqa: E402
 
 KERNEL = {"name": "python3", "display_name": "Python 3", "language": "python"}
 BAR = (
@@ -34,8 +34,7 @@ def test_outputs_are_stored_without_the_bars_earlier_states(path):
     record(path)
     notebook = nbformat.read(path, as_version=4)
     bar, value = notebook.cells
-    assert notebook.metadata.record.code == code_hash(notebook)
-    assert set(notebook.metadata.record) == {"code", "helpers", "date", "seconds"}
+    assert set(notebook.metadata.record) == {"date", "helpers", "seconds", "seal"}
     assert [cell.execution_count for cell in (bar, value)] == [1, 2]
     (output,) = bar.outputs
     assert re.fullmatch(r"passes: 3/3 in \d\d:\d\d\n6\n", output.text), output.text
@@ -77,3 +76,23 @@ def test_a_write_that_breaks_off_leaves_the_file_as_it_was(path, monkeypatch):
     with pytest.raises(OSError, match="no space"):
         record(path)
     assert path.read_bytes() == before
+
+
+@pytest.mark.parametrize(
+    "typed",
+    [
+        lambda notebook: notebook.metadata.record.update(date="2030-01-01"),
+        lambda notebook: notebook.metadata.record.update(seconds=1),
+        lambda notebook: notebook.metadata.record.update(helpers="0" * 16),
+        lambda notebook: notebook.cells[0].update(source="1 + 2"),
+        lambda notebook: notebook.cells[1].outputs[0].data.update({"text/plain": "3"}),
+        lambda notebook: notebook.cells[1].outputs.clear(),
+        lambda notebook: notebook.metadata.pop("record"),
+    ],
+)
+def test_what_was_typed_is_no_record(path, typed):
+    record(path)
+    notebook = nbformat.read(path, as_version=4)
+    assert belongs(notebook)
+    typed(notebook)
+    assert not belongs(notebook)
