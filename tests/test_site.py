@@ -193,7 +193,7 @@ def test_status_page_lists_record_and_run(builds):
     book, _ = builds
     tables = soup(book.html / "pages/status.html").select("table")
     rows = [[cell.get_text() for cell in table.select("tr:nth-of-type(1) td")] for table in tables]
-    assert "recorder" in rows[0] and "abacus" in rows[1]
+    assert rows[0][1] == "2026-01-02, recorder" and rows[1][1].endswith(", abacus")
     assert rows[0][-1] == "helpers, versions"  # have changed since
 
 
