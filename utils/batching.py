@@ -3,7 +3,13 @@
 import torch
 from torch.nn.utils.rnn import pad_sequence
 
-from utils.checks import check_lengths, check_positive, check_sequences, check_windows
+from utils.checks import (
+    check_batches,
+    check_lengths,
+    check_positive,
+    check_sequences,
+    check_windows,
+)
 
 
 def random_windows(ids, batch_size, num_steps):
@@ -92,7 +98,8 @@ def padding_share(lengths, batches):
     lengths: (num_texts,) LongTensor; batches: what bucket returns. Lengths 2 and 4 side by side in
     one minibatch fill 6 of 8 places → 0.25. Raises TypeError or ValueError, naming the argument.
     """
-    check_lengths(lengths, batches)
+    check_lengths(lengths)
+    check_batches(batches)
     places = sum(len(batch) * lengths[batch].max().item() for batch in batches)
     tokens = sum(lengths[batch].sum().item() for batch in batches)
     return 1 - tokens / places

@@ -139,15 +139,16 @@ def check_sequences(sequences):
         _check_tensor("sequences", sequence, 1)
 
 
-def check_lengths(lengths, batches=None):
-    """Raise TypeError or ValueError unless lengths is (batch_size,) integers above 0.
-
-    batches, where given, must be a list of at least one minibatch of indices.
-    """
+def check_lengths(lengths):
+    """Raise TypeError or ValueError unless lengths is (batch_size,) integers above 0."""
     _check_tensor("lengths", lengths, 1)
     if lengths.min() < 1:
         raise ValueError(f"lengths must be above 0, got {lengths.min().item()}")
-    if batches is not None and not (isinstance(batches, list | tuple) and batches):
+
+
+def check_batches(batches):
+    """Raise ValueError unless batches is a list of at least one minibatch of indices."""
+    if not isinstance(batches, list | tuple) or not batches:
         raise ValueError(f"batches must be a list of at least one minibatch, got {batches!r}")
 
 
@@ -206,16 +207,18 @@ def check_directions(layers):
             raise ValueError("layers must have bidirectional=False: give one for each direction")
 
 
-def check_texts(X, lengths, embedding):
-    """Raise TypeError or ValueError unless lengths are those of padded ids X of the embedding."""
+def check_texts(X, lengths, model):
+    """Raise TypeError or ValueError unless X are padded ids of the model's table, of such lengths.
+
+    What turns ids into vectors without a table has to look at them itself.
+    """
     _check_tensor("X", X, 2)
     _check_tensor("lengths", lengths, 1)
     if len(lengths) != len(X):
         raise ValueError(f"lengths must be {len(X)}, one for each row of X, got {len(lengths)}")
     _check_range("lengths", lengths, 1, X.shape[1])
-    tables = [part for part in embedding.modules() if isinstance(part, nn.Embedding)]
-    if tables:
-        _check_range("X", X, 0, tables[0].num_embeddings - 1)
+    for table in [part for part in model.modules() if isinstance(part, nn.Embedding)][:1]:
+        _check_range("X", X, 0, table.num_embeddings - 1)
 
 
 # Training

@@ -114,7 +114,7 @@ class Classifier(nn.Module):
         Raises TypeError or ValueError where X or lengths is anything else, or (on the CPU) where
         an id has no row in the embedding.
         """
-        check_texts(X, lengths, self.embedding)
+        check_texts(X, lengths, self)
         readings = [X, reverse(X, lengths)][: len(self.layers)]
         features = []
         for layer, reading in zip(self.layers, readings, strict=True):
