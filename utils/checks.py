@@ -366,9 +366,9 @@ def _read_checkpoint(path):
             damaged = archive.testzip() or ", ".join(folders)
         except Exception as error:  # of many kinds, by where the damage is
             raise ValueError(f"{whole}: no archive") from error
-        if damaged:
-            raise ValueError(f"{whole}: {damaged} is damaged")
-        try:
-            return torch.load(file, map_location="cpu", weights_only=True)
-        except Exception as error:  # of many kinds, by what the file holds
-            raise ValueError(f"{whole}: not readable") from error
+    if damaged:
+        raise ValueError(f"{whole}: {damaged} is damaged")
+    try:
+        return torch.load(path, map_location="cpu", weights_only=True)
+    except Exception as error:  # of many kinds, by what the file holds
+        raise ValueError(f"{whole}: not readable") from error
