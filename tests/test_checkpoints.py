@@ -7,7 +7,6 @@ import math
 import os
 import pickle
 import re
-import tarfile
 import zipfile
 from collections import Counter, OrderedDict
 from functools import partial
@@ -21,49 +20,30 @@ from hypothesis import strategies as st
 from torch import nn
 
 from utils import training
-from utils.batching import pad, random_windows
-from utils.models import Classifier, GRUScratch, LanguageModel, max_and_mean
-from utils.training import History, load_checkpoint, save_checkpoint
+from utils.batching import random_windows
+from utils.models import GRUScratch, LanguageModel
+from utils.training import load_checkpoint, save_checkpoint
 
 OPTIMIZERS = {
     "SGD": partial(torch.optim.SGD, lr=0.5),
     "momentum": partial(torch.optim.SGD, lr=0.1, momentum=0.9),
     "Adam": partial(torch.optim.Adam, lr=0.02),
     "AdamW": partial(torch.optim.AdamW, lr=0.02, amsgrad=True),
+    "Adamax": partial(torch.optim.Adamax, lr=0.02),
+    "RAdam": partial(torch.optim.RAdam, lr=0.02),
     "Adafactor": partial(torch.optim.Adafactor, lr=0.02),
 }
 IDS = torch.arange(5).repeat(40)
 
 
-class Reader(nn.Module):
-    """A classifier with a fixed answer to nothing but X, so that every model is called alike."""
-
-    def __init__(self):
-        super().__init__()
-        layers = [nn.GRU(3, 4), nn.LSTM(3, 4)]
-        self.model = Classifier(nn.Embedding(5, 3), layers, max_and_mean, nn.Linear(16, 1))
-
-    def forward(self, X):
-        return self.model(*pad(list(X)))
-
-
-MODELS = {
-    "GRU": lambda: LanguageModel(nn.GRU(3, 4), 5),
-    "LSTM": lambda: LanguageModel(nn.LSTM(3, 4, num_layers=2), 5),
-    "scratch": lambda: LanguageModel(GRUScratch(3, 4), 5),
-    "classifier": Reader,
-}
-
-
-def make(model="GRU", optimizer="Adam", steps=2, seed=0):
+def make(optimizer="Adam", steps=2, seed=0, layer=None):
     """Return a model and its optimizer after a few steps."""
     torch.manual_seed(seed)
-    model = MODELS[model]()
+    model = LanguageModel(layer or nn.LSTM(3, 4, num_layers=2), 5)
     optimizer = OPTIMIZERS[optimizer](model.parameters())
     for _ in range(steps):
-        out = model(torch.randint(5, (2, 6)))
         optimizer.zero_grad()
-        (out[0] if isinstance(out, tuple) else out).square().sum().backward()
+        model(torch.randint(5, (2, 6)))[0].square().sum().backward()
         optimizer.step()
     return model, optimizer
 
@@ -79,19 +59,26 @@ def same(a, b):
     if type(a) is not type(b):
         return False
     if isinstance(a, dict):
-        return list(a) == list(b) and all(same(a[key], b[key]) for key in a)
+        return a.keys() == b.keys() and all(same(a[key], b[key]) for key in a)
     if isinstance(a, list | tuple):
         return len(a) == len(b) and all(map(same, a, b))
     return a == b or a != a  # not a number
 
 
-def refused(path, model, optimizer, message):
-    """Check that a ValueError names the path and that nothing was loaded."""
+def refused(path, model, optimizer, *words):
+    """Check that a ValueError names the path and holds the words, and that nothing was loaded."""
     before = snapshot(model, optimizer)
-    with pytest.raises(ValueError, match=f"^path must be {message}") as error:
+    with pytest.raises(ValueError, match=r"^path must be ") as error:
         load_checkpoint(path, model, optimizer)
-    assert str(path) in str(error.value)
+    for word in (str(path), *words):
+        assert word in str(error.value)
     assert same(snapshot(model, optimizer), before)
+
+
+def rewrite(path, change):
+    """Change the content of a checkpoint, as another program or another version might."""
+    states = torch.load(path)
+    torch.save(change(states) or states, path)
 
 
 @pytest.fixture
@@ -109,136 +96,65 @@ def folder(tmp_path_factory):
 
 
 @pytest.mark.parametrize("optimizer", OPTIMIZERS)
-@pytest.mark.parametrize("model", MODELS)
-def test_weights_and_optimizer_come_back_to_the_last_bit(model, optimizer, path):
-    saved = make(model, optimizer)
-    save_checkpoint(path, *saved)
-    for steps in (0, 3):  # into an optimizer without any state, and over another one
-        fresh = make(model, optimizer, steps=steps, seed=1)
-        assert not same(snapshot(*fresh), snapshot(*saved))
-        assert load_checkpoint(path, *fresh) == {}
-        assert same(snapshot(*fresh), snapshot(*saved))
-    assert all(p is q for p, q in zip(fresh[0].parameters(), flat(fresh[1]), strict=True))
-
-
-def flat(optimizer):
-    return [p for group in optimizer.param_groups for p in group["params"]]
-
-
-def test_saving_changes_nothing_and_a_later_step_does_not_reach_the_file(path):
-    saved = make()
+def test_weights_and_optimizer_come_back_to_the_last_bit(optimizer, path):
+    saved = make(optimizer)
     before = snapshot(*saved)
-    save_checkpoint(path, *saved, weights=saved[0].output.bias)
-    assert same(snapshot(*saved), before)
-    with torch.no_grad():
-        saved[0].output.bias += 1
-    extra = load_checkpoint(path, *saved)
-    assert same(snapshot(*saved), before)
-    assert torch.equal(extra["weights"], saved[0].output.bias)
-
-
-def test_settings_of_the_optimizer_come_from_the_checkpoint(path):
-    saved, fresh = make(), make()
-    saved[1].param_groups[0]["lr"] = 0.125
     save_checkpoint(path, *saved)
-    load_checkpoint(path, *fresh)
-    assert fresh[1].param_groups[0]["lr"] == 0.125
+    assert same(snapshot(*saved), before), "saving changes nothing"
+    for steps in (0, 3):  # into an optimizer without any state, and over another one
+        fresh = make(optimizer, steps=steps, seed=1)
+        assert not same(snapshot(*fresh), before)
+        assert load_checkpoint(path, *fresh) == {}
+        assert same(snapshot(*fresh), before)
+    given = [p for group in fresh[1].param_groups for p in group["params"]]
+    assert all(p is q for p, q in zip(fresh[0].parameters(), given, strict=True))
 
 
-def test_several_groups_of_parameters(path):
+def test_several_groups_of_parameters_and_their_settings(path):
     def build():
         model, _ = make()
         groups = [{"params": model.layer.parameters()}, {"params": model.output.parameters()}]
         return model, torch.optim.Adam(groups, 0.01)
 
-    model, optimizer = build()
-    optimizer.param_groups[1]["lr"] = 0.5
-    save_checkpoint(path, model, optimizer)
-    fresh = build()
+    saved, fresh = build(), build()
+    saved[1].param_groups[1]["lr"] = 0.5
+    save_checkpoint(path, *saved)
     load_checkpoint(path, *fresh)
     assert [group["lr"] for group in fresh[1].param_groups] == [0.01, 0.5]
-    refused(path, *make(), "a checkpoint of this optimizer")
+    refused(path, *make(), "optimizer", "Adam over groups of [11] parameters")
 
 
-def test_extra_comes_back_as_it_was(path):
+def test_extra_comes_back_as_it_was_and_a_later_step_does_not_reach_the_file(path):
+    saved = make()
     extra = {
-        "step": 12,
-        "seconds": 0.1,
         "done": False,
         "note": 'naïve 春 "quoted"\n',
-        "best": None,
-        "perplexities": [3.5, math.inf],
-        "shape": (2, 3),
-        "config": {"num_hiddens": 4, 7: ["a", {"b": []}]},
+        "config": {"num_hiddens": 4, 7: ["a", {"b": [None]}, (math.inf, 3)]},
         "rng": torch.get_rng_state(),
-        "weights": [torch.randn(2, 3, dtype=torch.float64), torch.arange(3)],
-        "states": make()[0].state_dict(),
+        "states": saved[0].state_dict(),
         "model_": "names of the arguments are free but for path, model, optimizer",
     }
-    save_checkpoint(path, *make(), **extra)
-    assert same(load_checkpoint(path, *make()), extra)
-
-
-PLAIN = st.none() | st.booleans() | st.integers() | st.floats() | st.text()
-EXTRAS = st.recursive(
-    PLAIN,
-    lambda parts: (
-        st.lists(parts, max_size=3)
-        | st.tuples(parts, parts)
-        | st.dictionaries(st.text() | st.integers(), parts, max_size=3)
-    ),
-    max_leaves=8,
-)
-
-
-@settings(max_examples=40)
-@given(
-    extra=st.dictionaries(st.text(), EXTRAS, max_size=3).filter(
-        lambda extra: not extra.keys() & {"path", "model", "optimizer"}
-    )
-)
-def test_any_extra_that_is_written_comes_back(folder, extra):
-    saved = nn.Linear(2, 1)
-    sgd = torch.optim.SGD(saved.parameters(), 0.1)
-    save_checkpoint(folder / "extra.pt", saved, sgd, **extra)
-    assert same(load_checkpoint(folder / "extra.pt", saved, sgd), extra)
+    expected = copy.deepcopy(extra)
+    save_checkpoint(path, *saved, **extra)
+    with torch.no_grad():
+        saved[0].output.bias += 1
+    assert same(load_checkpoint(str(path), *make()), expected)
+    assert os.listdir(path.parent) == ["model.pt"]
 
 
 @pytest.mark.parametrize(
-    ("value", "kind"),
-    [
-        (np.float64(0.5), "float64"),
-        (np.zeros(2), "ndarray"),
-        (History(), "History"),
-        (Path("x"), r"\w*Path"),
-        ({1, 2}, "set"),
-        (Counter("a"), "Counter"),
-        (b"bytes", "bytes"),
-        (print, "builtin_function_or_method"),
-    ],
+    "value",
+    [np.float64(0.5), np.zeros(2), Path("x"), {1, 2}, Counter("a"), b"bytes", print],
     ids=lambda value: type(value).__name__,
 )
-def test_what_could_not_be_read_back_is_not_written(path, value, kind):
+def test_what_could_not_be_read_back_is_not_written(path, value):
     """A numpy number is a float, is pickled as code, and would make the file unreadable."""
     save_checkpoint(path, *make(), step=1)
-    for extra in (value, [value], (0, value), {"a": {"b": value}}, OrderedDict(a=value)):
-        with pytest.raises(TypeError, match=f"^extra must be made of .*, got {kind}$"):
+    bad = [value, [value], (0, value), {"a": {"b": value}}, OrderedDict(a=value)]
+    for extra in [*bad, {b"a": 1}]:
+        with pytest.raises(TypeError, match=r"^extra must be made of .*, got \w+$"):
             save_checkpoint(path, *make(), step=2, extra=extra)
     assert load_checkpoint(path, *make()) == {"step": 1}
-
-
-def test_keys_are_checked_too(path):
-    with pytest.raises(TypeError, match=r"extra must be made of .*, got bytes"):
-        save_checkpoint(path, *make(), names={b"a": 1})
-    assert not path.exists()
-
-
-def test_path_may_be_a_string_and_lie_in_the_working_folder(path, monkeypatch):
-    monkeypatch.chdir(path.parent)
-    saved = make()
-    save_checkpoint("model.pt", *saved, step=1)
-    assert load_checkpoint(str(path), *make()) == {"step": 1}
-    assert os.listdir(path.parent) == ["model.pt"]
 
 
 @pytest.mark.parametrize("optimizer", ["momentum", "Adam"])
@@ -264,13 +180,10 @@ def test_training_on_from_a_checkpoint_equals_never_stopping(path, optimizer):
     assert go_on(*stopped) == expected
     assert same(snapshot(*stopped), snapshot(*never_stopped))
 
-    forgetful = build()  # the weights alone are not enough
-    forgetful[0].load_state_dict(torch.load(path)["model"])
-    torch.set_rng_state(torch.load(path)["extra"]["rng"])
-    assert go_on(*forgetful) != expected
-
 
 # --- Whole or not at all ---------------------------------------------------------------------
+
+TORCH_SAVE = torch.save
 
 
 def write_half(states, file):
@@ -284,9 +197,6 @@ def write_half(states, file):
 def interrupt(states, file):
     Path(file).write_bytes(b"PK")
     raise KeyboardInterrupt
-
-
-TORCH_SAVE = torch.save
 
 
 @pytest.mark.parametrize(("save", "error"), [(write_half, OSError), (interrupt, KeyboardInterrupt)])
@@ -304,26 +214,9 @@ def test_a_save_that_fails_leaves_the_old_file_whole(path, monkeypatch, save, er
         assert same(snapshot(*new), snapshot(*old))
 
 
-def test_a_real_lack_of_room_leaves_the_old_file_whole(path):
-    """The system allows files of 2 kB; the checkpoint is larger."""
-    resource = pytest.importorskip("resource")
-    old, new = make(), make(seed=1)
-    save_checkpoint(path, *old, step=1)
-    limits = resource.getrlimit(resource.RLIMIT_FSIZE)
-    resource.setrlimit(resource.RLIMIT_FSIZE, (2048, limits[1]))
-    try:
-        with pytest.raises((OSError, RuntimeError)):
-            save_checkpoint(path, *new, step=2)
-    finally:
-        resource.setrlimit(resource.RLIMIT_FSIZE, limits)
-    assert os.listdir(path.parent) == ["model.pt"]
-    assert load_checkpoint(path, *new) == {"step": 1}
-    assert same(snapshot(*new), snapshot(*old))
-
-
 def test_the_old_file_is_there_until_the_new_one_takes_its_place(path, monkeypatch):
     save_checkpoint(path, *make(), step=1)
-    seen = []
+    seen, os_replace = [], os.replace
 
     def replace(new, old):
         seen.append(load_checkpoint(old, *make())["step"])
@@ -331,45 +224,29 @@ def test_the_old_file_is_there_until_the_new_one_takes_its_place(path, monkeypat
         assert Path(old).parent in Path(new).parents, "the same file system, always"
         os_replace(new, old)
 
-    os_replace = os.replace
     monkeypatch.setattr(os, "replace", replace)
     save_checkpoint(path, *make(), step=2)
     assert seen == [1, 2] and load_checkpoint(path, *make()) == {"step": 2}
     assert os.listdir(path.parent) == ["model.pt"]
 
 
-def test_a_missing_folder_is_named_and_not_made(tmp_path):
-    with pytest.raises(FileNotFoundError, match=re.escape(str(tmp_path / "nowhere"))):
-        save_checkpoint(tmp_path / "nowhere" / "model.pt", *make())
-    assert not list(tmp_path.iterdir())
-
-
-def test_a_folder_in_the_place_of_the_file(tmp_path):
-    path = tmp_path / "folder"
-    path.mkdir()
-    (path / "kept").touch()
+def test_what_is_not_there_is_named_and_not_made(tmp_path):
     for use in (save_checkpoint, load_checkpoint):
-        with pytest.raises(OSError, match=re.escape(str(path))):
-            use(path, *make())
-    assert [p.name for p in tmp_path.rglob("*")] == ["folder", "kept"]
-
-
-def test_a_missing_file_is_named(path):
-    model, optimizer = make()
-    before = snapshot(model, optimizer)
-    with pytest.raises(FileNotFoundError, match=re.escape(str(path))):
-        load_checkpoint(path, model, optimizer)
-    assert same(snapshot(model, optimizer), before)
+        with pytest.raises(FileNotFoundError, match=re.escape(str(tmp_path / "nowhere"))):
+            use(tmp_path / "nowhere" / "model.pt", *make())
+        with pytest.raises(OSError, match=re.escape(str(tmp_path))):
+            use(tmp_path, *make())
+    assert not list(tmp_path.iterdir())
 
 
 # --- Damaged files, and files of another kind ------------------------------------------------
 
 
-@pytest.mark.parametrize("share", [*(i / 10 for i in range(10)), 0.999])
+@pytest.mark.parametrize("share", [0, 0.1, 0.5, 0.9, 0.999])
 def test_a_truncated_file(path, share):
     save_checkpoint(path, *make(), step=1)
     path.write_bytes(path.read_bytes()[: int(path.stat().st_size * share)])
-    refused(path, *make(seed=1), "a whole checkpoint")
+    refused(path, *make(seed=1), "whole checkpoint")
 
 
 def test_a_flipped_byte_of_a_weight_or_of_the_optimizers_state(path):
@@ -377,13 +254,10 @@ def test_a_flipped_byte_of_a_weight_or_of_the_optimizers_state(path):
     saved = make()
     save_checkpoint(path, *saved)
     whole = path.read_bytes()
-    parts = [saved[0].output.weight, saved[1].state[saved[0].output.weight]["exp_avg"]]
-    other = make(seed=1)
-    for part in parts:
-        place = whole.index(part.detach().numpy().tobytes())
-        for i in range(place, place + 4 * part.numel(), 7):
-            path.write_bytes(whole[:i] + bytes([whole[i] ^ 1]) + whole[i + 1 :])
-            refused(path, *other, "a whole checkpoint, got .* .*data/.* is damaged")
+    for part in (saved[0].output.weight, saved[1].state[saved[0].output.weight]["exp_avg"]):
+        place = whole.index(part.detach().numpy().tobytes()) + 7
+        path.write_bytes(whole[:place] + bytes([whole[place] ^ 1]) + whole[place + 1 :])
+        refused(path, *make(seed=1), "data/", "is damaged")
 
 
 def test_a_member_marked_as_a_folder(path):
@@ -394,24 +268,13 @@ def test_a_member_marked_as_a_folder(path):
         name = next(name for name in archive.namelist() if name.endswith("data/0"))
     marks = whole.rindex(name.encode()) - 8  # the outer attributes, eight bytes before the name
     path.write_bytes(whole[:marks] + b"\x10" + whole[marks + 1 :])
-    with zipfile.ZipFile(path) as archive:
-        assert archive.getinfo(name).external_attr == 0x10 and archive.testzip() is None
-    refused(path, *make(seed=1), f"a whole checkpoint, got .*{name} is damaged")
+    refused(path, *make(seed=1), f"{name} is damaged")
 
 
-def tiny():
-    torch.manual_seed(0)
-    model = nn.Linear(2, 1)
-    adam = torch.optim.Adam(model.parameters(), 0.1)
-    model(torch.ones(1, 2)).sum().backward()
-    adam.step()
-    return model, adam
-
-
-@settings(max_examples=150)
+@settings(max_examples=60)
 @given(place=st.floats(0, 1, exclude_max=True), bits=st.integers(1, 255))
 def test_any_flipped_byte_is_refused_or_does_not_matter(folder, place, bits):
-    path, other = folder / "flipped.pt", tiny()
+    path, other = folder / "flipped.pt", make(layer=nn.RNN(1, 1))
     before = snapshot(*other)
     save_checkpoint(path, *other, step=1)
     whole = bytearray(path.read_bytes())
@@ -422,17 +285,6 @@ def test_any_flipped_byte_is_refused_or_does_not_matter(folder, place, bits):
     except ValueError as error:
         assert str(error).startswith("path must be ") and str(path) in str(error)
     assert same(snapshot(*other), before)
-
-
-@settings(max_examples=150)
-@given(
-    start=st.sampled_from([b"", b"\x80", b"\x80\x02", b"PK\x03\x04", b"PK\x05\x06", b"\x8a\x0al"]),
-    rest=st.binary(max_size=80),
-)
-def test_random_bytes(folder, start, rest):
-    path = folder / "random.pt"
-    path.write_bytes(start + rest)
-    refused(path, *tiny(), "a whole checkpoint")
 
 
 class Evil:
@@ -446,24 +298,18 @@ class Evil:
 
 
 def test_a_pickle_that_would_run_code_does_not_run(path):
-    ran = path.parent / "ran"
-    model, optimizer = make()
-    states = {"model": model.state_dict(), "optimizer": optimizer.state_dict()}
-    evil = [Evil(ran), states | {"extra": {"step": Evil(ran)}}, states | {"extra": Evil(ran)}]
-    for content in evil:
+    ran, (model, optimizer) = path.parent / "ran", make()
+    save_checkpoint(path, model, optimizer)
+    for content in (Evil(ran), torch.load(path) | {"extra": {"step": Evil(ran)}}):
         for write in (torch.save, partial(torch.save, _use_new_zipfile_serialization=False)):
             write(content, path)
-            refused(path, model, optimizer, "a whole checkpoint")
+            refused(path, model, optimizer, "whole checkpoint")
         path.write_bytes(pickle.dumps(content))
-        refused(path, model, optimizer, "a whole checkpoint")
+        refused(path, model, optimizer, "whole checkpoint")
     assert not ran.exists()
-    torch.save(evil[0], path)
+    torch.save(Evil(ran), path)
     torch.load(path, weights_only=False)
     assert ran.exists(), "the file was harmful"
-
-
-def text(path):
-    path.write_text("Not a checkpoint.\n" * 100)
 
 
 def other_zip(path):
@@ -471,145 +317,122 @@ def other_zip(path):
         archive.writestr("data.txt", "春")
 
 
-def empty_zip(path):
-    zipfile.ZipFile(path, "w").close()
-
-
-def tar(path):
-    with tarfile.open(path, "w") as archive:
-        archive.addfile(tarfile.TarInfo("storages"))
-
-
-def torchscript(path):
-    torch.jit.trace(nn.Linear(2, 1), torch.ones(1, 2)).save(path)
-
-
-@pytest.mark.filterwarnings("ignore")
-@pytest.mark.parametrize("write", [Path.touch, text, other_zip, empty_zip, tar, torchscript])
+@pytest.mark.parametrize("write", [Path.touch, lambda path: path.write_text("No."), other_zip])
 def test_a_file_of_another_kind(path, write):
     write(path)
-    refused(path, *make(), "a whole checkpoint")
-
-
-def test_another_ending_does_not_make_another_reader(path):
-    other = path.with_suffix(".safetensors")
-    save_checkpoint(path, *make())
-    path.rename(other)
-    refused(other, *make(seed=1), "a whole checkpoint")
+    refused(path, *make(), "whole checkpoint")
 
 
 @pytest.mark.parametrize(
     "content",
     [
         lambda states: states["model"],  # a bare state_dict
-        lambda states: states["optimizer"],
-        lambda states: {"model": states["model"], "optimizer": states["optimizer"]},
+        lambda states: {name: part for name, part in states.items() if name != "written_by"},
         lambda states: states | {"epoch": 3},
         lambda states: list(states.values()),
-        lambda states: states["model"]["output.bias"],
         lambda states: 3,
-        lambda states: None,
         lambda states: states | {"model": 3},
-        lambda states: states | {"model": list(states["model"].values())},
         lambda states: states | {"optimizer": None},
         lambda states: states | {"extra": [1]},
+        lambda states: states | {"written_by": "Adam"},
     ],
 )
 def test_a_checkpoint_of_another_make(path, content):
-    model, optimizer = make()
-    states = {"model": model.state_dict(), "optimizer": optimizer.state_dict(), "extra": {}}
-    torch.save(content(states), path)
-    refused(path, *make(seed=1), "a file of save_checkpoint, got .*: of another kind")
+    save_checkpoint(path, *make())
+    rewrite(path, content)
+    refused(path, *make(seed=1), "a file of save_checkpoint")
 
 
 @pytest.mark.parametrize(
     "content",
     [
-        {},
-        {"state": {}},
+        {"state": None},
         {"param_groups": []},
-        {"state": {}, "param_groups": 3},
-        {"state": {}, "param_groups": [3]},
-        {"state": {}, "param_groups": [{}]},
-        {"state": [1], "param_groups": None},
+        {"param_groups": 3},
+        {"param_groups": [{}]},
+        {"state": {0: 3}},
+        {"state": {0: {"exp_avg": torch.zeros(9)}}},
+        {"state": {99: {"exp_avg": torch.zeros(9)}}},
     ],
 )
 def test_an_optimizers_state_of_another_make(path, content):
-    model, _ = make()
-    torch.save({"model": model.state_dict(), "optimizer": content, "extra": {}}, path)
+    save_checkpoint(path, *make())
+    rewrite(path, lambda states: states["optimizer"].update(content))
     refused(path, *make(seed=1), "a checkpoint of this optimizer, Adam over")
 
 
-@pytest.mark.parametrize("content", [3, {"exp_avg": torch.zeros(9)}, None])
-def test_an_optimizers_state_that_does_not_fit_its_parameter(path, content):
-    model, optimizer = make()
-    states = optimizer.state_dict()
-    for number in (0, 99):
-        broken = states | {"state": states["state"] | {number: content}}
-        torch.save({"model": model.state_dict(), "optimizer": broken, "extra": {}}, path)
-        refused(path, *make(seed=1), "a checkpoint of this optimizer, Adam over")
-
-
-# --- Another model, another optimizer --------------------------------------------------------
+# --- Another model, another optimizer, another version ---------------------------------------
 
 
 @pytest.mark.parametrize(
-    ("build", "message"),
+    ("build", "words"),
     [
-        (lambda: LanguageModel(nn.GRU(3, 6), 5), r"layer.bias_hh_l0 .*\(18,\), got \(12,\)"),
-        (lambda: LanguageModel(nn.GRU(3, 4), 6), r"embedding.weight .*\(6, 3\), got \(5, 3\)"),
-        (lambda: LanguageModel(nn.LSTM(3, 4), 5), r"layer.bias_hh_l0 .*\(16,\), got \(12,\)"),
-        (lambda: LanguageModel(nn.RNN(3, 4), 5), r"layer.bias_hh_l0 .*\(4,\), got \(12,\)"),
-        (lambda: LanguageModel(nn.GRU(3, 4, 2), 5), r"layer.bias_hh_l1 .*\(12,\), got None"),
-        (lambda: LanguageModel(GRUScratch(3, 4), 5), r"layer.W_h .*\(4, 12\), got None"),
-        (lambda: nn.Linear(3, 5), r"bias of shape \(5,\), got None"),
+        (lambda: LanguageModel(nn.GRU(3, 6), 5), "layer.bias_hh_l0 of shape (18,), got (12,)"),
+        (lambda: LanguageModel(nn.GRU(3, 4), 6), "embedding.weight of shape (6, 3), got (5, 3)"),
+        (lambda: LanguageModel(nn.GRU(3, 4, 2), 5), "layer.bias_hh_l1 of shape (12,), got None"),
+        (lambda: LanguageModel(GRUScratch(3, 4), 5), "layer.W_h of shape (4, 12), got None"),
+        (lambda: nn.Linear(3, 5), "bias of shape (5,), got None"),
     ],
 )
-def test_a_checkpoint_of_another_architecture(path, build, message):
-    save_checkpoint(path, *make())
-    model = build()
-    adam = OPTIMIZERS["Adam"](model.parameters())
-    where = re.escape(f"{path} has to hold ")
-    refused(path, model, adam, f"a checkpoint of this model: {where}{message}")
-
-
-def test_a_checkpoint_of_a_larger_model_of_the_same_kind(path):
-    """What the file holds too much is named as well."""
-    deep = LanguageModel(nn.GRU(3, 4, 2), 5)
-    save_checkpoint(path, deep, OPTIMIZERS["Adam"](deep.parameters()))
-    refused(
-        path, *make(), r"a checkpoint of this model: .*layer.bias_hh_l1 of shape None, got \(12,\)"
-    )
+def test_a_checkpoint_of_another_architecture_and_the_other_way_round(path, build, words):
+    (gru, adam), other = make(layer=nn.GRU(3, 4)), build()
+    others_adam = OPTIMIZERS["Adam"](other.parameters())
+    save_checkpoint(path, gru, adam)
+    refused(path, other, others_adam, "a checkpoint of this model", words)
+    refused(path, gru, others_adam, "a checkpoint of this optimizer")
+    save_checkpoint(path, other, others_adam)
+    refused(path, gru, adam, "a checkpoint of this model")
 
 
 @pytest.mark.parametrize("theirs", OPTIMIZERS)
 @pytest.mark.parametrize("ours", OPTIMIZERS)
-def test_a_checkpoint_of_another_optimizer(path, ours, theirs):
-    """torch loads SGD's state into Adam without a word; its next step would fail."""
-    kinds = {"momentum": "SGD", "AdamW": "Adam"}  # these two pairs share their settings
-    save_checkpoint(path, *make(optimizer=theirs))
-    model, optimizer = make(optimizer=ours, seed=1)
-    if kinds.get(ours, ours) == kinds.get(theirs, theirs):
+def test_a_checkpoint_of_another_class_of_optimizer(path, ours, theirs):
+    """torch loads Adam's state into Adamax without a word; its next step would fail."""
+    save_checkpoint(path, *make(theirs))
+    model, optimizer = make(ours, seed=1)
+    kinds = [type(make(name)[1]).__name__ for name in (ours, theirs)]
+    if kinds[0] == kinds[1]:
         load_checkpoint(path, model, optimizer)
         training.train(model, partial(random_windows, IDS, 4, 10), 1, optimizer)
     else:
-        kind = type(optimizer).__name__
-        refused(path, model, optimizer, f"a checkpoint of this optimizer, {kind} over")
+        refused(path, model, optimizer, "optimizer", *kinds)
 
 
-@pytest.mark.parametrize("optimizer", ["SGD", "Adam"])
 @pytest.mark.parametrize("steps", [0, 2])
-def test_a_checkpoint_with_an_optimizer_of_fewer_parameters(path, optimizer, steps):
-    model, whole = make(optimizer=optimizer, steps=steps)
-    part = OPTIMIZERS[optimizer](model.output.parameters())
+def test_a_checkpoint_with_an_optimizer_of_fewer_parameters(path, steps):
+    model, whole = make(steps=steps)
+    part = OPTIMIZERS["Adam"](model.output.parameters())
     save_checkpoint(path, model, part)
-    refused(path, model, whole, r"a checkpoint of this optimizer, \w+ over \[7\] parameters; got")
+    refused(path, model, whole, "Adam over groups of [11] parameters")
     save_checkpoint(path, model, whole)
-    refused(path, model, part, r"a checkpoint of this optimizer, \w+ over \[2\] parameters; got")
+    refused(path, model, part, "Adam over groups of [2] parameters")
 
 
-def test_an_optimizer_of_another_model_with_as_many_parameters(path):
+def of_another_version(states):
+    """Take a setting away that an earlier version of PyTorch did not have."""
+    states["written_by"] = "Adam", "1.2.3"
+    for group in states["optimizer"]["param_groups"]:
+        del group["maximize"], group["eps"]
+
+
+def test_a_setting_that_another_version_did_not_write_keeps_its_default(path):
     save_checkpoint(path, *make())
-    wider = LanguageModel(nn.GRU(3, 6), 5)
-    adam = OPTIMIZERS["Adam"](wider.parameters())
-    refused(path, make(seed=1)[0], adam, "a checkpoint of this optimizer, Adam over")
+    rewrite(path, of_another_version)
+    model, _ = make(seed=1)
+    adam = torch.optim.Adam(model.parameters(), lr=0.5, eps=0.125, maximize=True)
+    load_checkpoint(path, model, adam)
+    (group,) = adam.param_groups
+    assert (group["lr"], group["eps"], group["maximize"]) == (0.02, 0.125, True)
+    assert same(model.state_dict(), make()[0].state_dict())
+    training.train(model, partial(random_windows, IDS, 4, 10), 1, adam)
+
+
+def test_the_versions_are_named_where_they_differ_and_the_file_does_not_fit(path):
+    save_checkpoint(path, *make())
+    other = make(layer=nn.GRU(3, 4))
+    with pytest.raises(ValueError, match="this model") as error:
+        load_checkpoint(path, *other)
+    assert "PyTorch" not in str(error.value)
+    rewrite(path, of_another_version)
+    refused(path, *other, "PyTorch 1.2.3", torch.__version__)
+    refused(path, *make("RAdam"), "of Adam", "PyTorch 1.2.3")

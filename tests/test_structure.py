@@ -20,9 +20,10 @@ from compare import belongs  # noqa: E402
 CHAPTERS = sorted((ROOT / "chapters").glob("*.ipynb"))
 UTILS = {path.stem: path for path in (ROOT / "utils").glob("*.py")}
 IMPORT_ONLY_RUNTIME = {"datasets", "text", "batching", "ngrams", "models", "plotting", "runtime"}
+FOR_ALL = {"runtime", "checks"}  # what every module of utils may import
 # Modules whose public definitions are each written out in the chapter that teaches them.
 TAUGHT = ["text", "batching", "ngrams", "models", "training", "sampling"]
-GUARD = "check_"  # guards against bad input are imported where they are needed
+GUARD = "check_"  # guards against bad input stand in utils.checks and are called in utils alone
 PRIVATE_PATHS = re.compile(r"/(home|root|tmp|work|Users)/")
 
 
@@ -216,7 +217,9 @@ def test_imports_go_one_way(name):
     siblings, packages = imported(UTILS[name])
     assert "chapters" not in packages and "tests" not in packages
     if name in IMPORT_ONLY_RUNTIME:
-        assert siblings <= {"runtime"}
+        assert siblings <= FOR_ALL
+    if name == "checks":
+        assert not siblings
     assert not siblings & {"datasets", "models"}, "data and models come as arguments"
 
 
@@ -231,9 +234,11 @@ def test_utils_stays_thin():
 
 
 class Bare(ast.NodeTransformer):
-    """Take the docstrings off a tree."""
+    """Take the docstrings and the calls of guards off a tree."""
 
     def visit(self, node):
+        if isinstance(node, ast.Expr) and isinstance(node.value, ast.Call):
+            return None if getattr(node.value.func, "id", "").startswith(GUARD) else node
         self.generic_visit(node)
         if isinstance(node, ast.FunctionDef | ast.ClassDef) and ast.get_docstring(node):
             node.body = node.body[1:] or [ast.Pass()]
@@ -241,7 +246,7 @@ class Bare(ast.NodeTransformer):
 
 
 def definitions(source):
-    """Return {name: syntax tree without docstrings} of the top-level definitions of a source."""
+    """Return {name: syntax tree without docstrings and guards} of a source's definitions."""
     return {
         node.name: ast.dump(Bare().visit(node))
         for node in ast.parse(source).body
@@ -255,13 +260,13 @@ def taught():
         (module, name)
         for module in TAUGHT
         for name in definitions(UTILS[module].read_text(encoding="utf8"))
-        if not name.startswith(("_", GUARD))
+        if not name.startswith("_")
     ]
 
 
 @cache
 def written():
-    """Return {name: the trees, without docstrings, of all definitions of that name in chapters}."""
+    """Return {name: the bare trees of all definitions of that name in chapters}."""
     trees = defaultdict(list)
     for path in CHAPTERS:
         for cell in code_cells(nbformat.read(path, as_version=4)):
@@ -274,3 +279,13 @@ def written():
 def test_saved_definitions_equal_the_chapters(module, name):
     saved = definitions(UTILS[module].read_text(encoding="utf8"))[name]
     assert written()[name] == [saved]
+
+
+def test_guards_stand_in_one_module_and_chapters_show_none(chapter):
+    defined = definitions(UTILS["checks"].read_text(encoding="utf8"))
+    assert all(name.startswith((GUARD, "_")) for name in defined)
+    for path in UTILS.values():
+        names = definitions(path.read_text(encoding="utf8"))
+        assert path.stem == "checks" or not [name for name in names if name.startswith(GUARD)]
+    for cell in code_cells(chapter):
+        assert not re.search(rf"\b{GUARD}\w+\(|import .*\b{GUARD}", cell.source), cell.source

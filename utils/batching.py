@@ -3,7 +3,13 @@
 import torch
 from torch.nn.utils.rnn import pad_sequence
 
-from utils.runtime import check_positive
+from utils.checks import (
+    check_batches,
+    check_lengths,
+    check_positive,
+    check_sequences,
+    check_windows,
+)
 
 
 def random_windows(ids, batch_size, num_steps):
@@ -43,10 +49,12 @@ def overlapping_windows(ids, batch_size, num_steps):
 
     ids: (num_tokens,) LongTensor; X and Y: (batch_size, num_steps), Y one token ahead of X.
     The order is random, each window comes at most once, and the last minibatch is left out where
-    it is not full. No window is stored: only where it begins. Raises ValueError when ids is too
-    short for one minibatch.
+    it is not full. No window is stored: only where it begins. ids of 0..5 with batch_size=2 and
+    num_steps=4 → X [[1, 2, 3, 4], [0, 1, 2, 3]] and Y [[2, 3, 4, 5], [1, 2, 3, 4]], or these rows
+    the other way round. Raises TypeError or ValueError that names the argument, where ids holds
+    fewer than batch_size + num_steps tokens, too.
     """
-    check_windows(ids, batch_size, num_steps)
+    check_windows(ids, batch_size, num_steps, overlapping=True)
     num_windows = len(ids) - num_steps
     kept = torch.randperm(num_windows)[: num_windows // batch_size * batch_size]  # (num_kept,)
     starts = kept.reshape(-1, batch_size, 1).to(ids.device)  # (num_batches, batch_size, 1)
@@ -71,7 +79,9 @@ def bucket(lengths, batch_size, num_batches=1):
 
     The indices are shuffled and dealt into buckets of num_batches * batch_size. Within a bucket
     they are sorted by length and then cut, so that texts of like length meet; with num_batches=1
-    every minibatch is drawn at random. Raises TypeError or ValueError, naming the argument.
+    every minibatch is drawn at random. lengths: (num_texts,) LongTensor; the last minibatch of a
+    bucket may be smaller. Lengths 9, 2, 8, 3 with batch_size=2 and num_batches=2 → [1, 3] and
+    [2, 0], in either order. Raises TypeError or ValueError, naming the argument.
     Source: Khomenko et al. (2016), arXiv:1708.05604
     """
     check_positive(batch_size=batch_size, num_batches=num_batches)
@@ -83,47 +93,13 @@ def bucket(lengths, batch_size, num_batches=1):
 
 
 def padding_share(lengths, batches):
-    """Return the share of padding among all the places of the minibatches of indices."""
+    """Return the share of padding, 0 to 1, among all the places of the minibatches of indices.
+
+    lengths: (num_texts,) LongTensor; batches: what bucket returns. Lengths 2 and 4 side by side in
+    one minibatch fill 6 of 8 places → 0.25. Raises TypeError or ValueError, naming the argument.
+    """
     check_lengths(lengths)
+    check_batches(batches)
     places = sum(len(batch) * lengths[batch].max().item() for batch in batches)
     tokens = sum(lengths[batch].sum().item() for batch in batches)
     return 1 - tokens / places
-
-
-def check_windows(ids, batch_size, num_steps):
-    """Raise an error that names the argument unless ids fills one minibatch at every offset."""
-    check_positive(batch_size=batch_size, num_steps=num_steps)
-    if not isinstance(ids, torch.Tensor):
-        raise TypeError(f"ids must be a tensor, got {type(ids).__name__}")
-    if ids.dim() != 1:
-        raise ValueError(f"ids must be one-dimensional, got shape {tuple(ids.shape)}")
-    needed = (batch_size + 1) * num_steps
-    if len(ids) < needed:
-        expected = f"at least (batch_size + 1) * num_steps = {needed} tokens"
-        raise ValueError(f"ids must hold {expected}, got {len(ids)}")
-
-
-def check_sequences(sequences):
-    """Raise TypeError or ValueError unless sequences is a list of one-dimensional LongTensors."""
-    if not isinstance(sequences, list):
-        raise TypeError(f"sequences must be a list of tensors, got {type(sequences).__name__}")
-    if not sequences:
-        raise ValueError("sequences must hold at least one tensor, got an empty list")
-    for sequence in sequences:
-        if not isinstance(sequence, torch.Tensor) or sequence.dtype != torch.int64:
-            kind = getattr(sequence, "dtype", type(sequence).__name__)
-            raise TypeError(f"sequences must hold tensors of torch.int64, got {kind}")
-        if sequence.dim() != 1 or not len(sequence):
-            shape = tuple(sequence.shape)
-            raise ValueError(f"sequences must have shape (num_steps,) above 0, got {shape}")
-
-
-def check_lengths(lengths):
-    """Raise TypeError or ValueError unless lengths is (batch_size,) integers above 0."""
-    if not isinstance(lengths, torch.Tensor) or lengths.dtype != torch.int64:
-        kind = getattr(lengths, "dtype", type(lengths).__name__)
-        raise TypeError(f"lengths must be a tensor of torch.int64, got {kind}")
-    if lengths.dim() != 1 or not len(lengths):
-        raise ValueError(f"lengths must have shape (batch_size,), got {tuple(lengths.shape)}")
-    if lengths.min() < 1:
-        raise ValueError(f"lengths must be above 0, got {lengths.min().item()}")

@@ -6,7 +6,15 @@ import torch
 from torch import nn
 from torch.nn import functional as F
 
-from utils.runtime import check_positive
+from utils.checks import (
+    check_directions,
+    check_ids,
+    check_inputs,
+    check_layer,
+    check_positive,
+    check_state,
+    check_texts,
+)
 
 
 class RNNScratch(nn.Module):
@@ -35,19 +43,18 @@ class RNNScratch(nn.Module):
         return torch.stack(states)
 
     def forward(self, X, state=None):
-        """Return logits (num_steps, batch_size, vocab_size) and the state (H,) after X.
+        """Return logits (num_steps, batch_size, vocab_size) and the state after X.
 
-        X: (batch_size, num_steps) ids; H: (batch_size, num_hiddens), zeros where state is None.
+        X: (batch_size, num_steps) ids; state: (batch_size, num_hiddens), zeros where None.
         Raises TypeError or ValueError where X or state is anything else.
         """
         check_ids(X, len(self.W_xh))
-        zeros = self.b_h.new_zeros(len(X), self.num_hiddens)
-        check_state(state, [zeros])
-        (H,) = state or (zeros,)
+        check_state(state, len(X), self.num_hiddens)
+        H = self.b_h.new_zeros(len(X), self.num_hiddens) if state is None else state
         inputs = F.embedding(X.T, self.W_xh + self.b_h)  # (num_steps, batch_size, num_hiddens)
         states = self.recur(inputs, H)  # (num_steps, batch_size, num_hiddens)
         logits = states @ self.W_hq + self.b_q  # (num_steps, batch_size, vocab_size)
-        return logits, (states[-1],)
+        return logits, states[-1]
 
 
 class LanguageModel(nn.Module):
@@ -65,28 +72,23 @@ class LanguageModel(nn.Module):
         check_positive(vocab_size=vocab_size)
         super().__init__()
         self.layer = layer
-        self.num_parts = 2 if layer.mode == "LSTM" else 1  # of the state: (H, C) or (H,)
-        self.num_directions = 2 if layer.bidirectional else 1
+        num_directions = 2 if layer.bidirectional else 1
         self.embedding = nn.Embedding(vocab_size, layer.input_size)
-        self.output = nn.Linear(layer.hidden_size * self.num_directions, vocab_size)
+        self.output = nn.Linear(layer.hidden_size * num_directions, vocab_size)
         self.dropout = nn.Dropout(dropout)
 
     def forward(self, X, state=None):
         """Return logits (num_steps, batch_size, vocab_size) and the state after X.
 
-        X: (batch_size, num_steps) ids; state: (H,), or (H, C) for an LSTM, each part
-        (num_layers * num_directions, batch_size, num_hiddens), zeros where state is None.
-        Raises TypeError or ValueError where X or state is anything else.
+        X: (batch_size, num_steps) ids. The state is what the layer returns: H, or (H, C) for an
+        LSTM, each (num_layers * num_directions, batch_size, num_hiddens); zeros where None.
+        Raises TypeError or ValueError where X is anything else, and what the layer raises for a
+        wrong state. Ids are looked at on the CPU alone, since a GPU would have to wait for it.
         """
         check_ids(X, self.embedding.num_embeddings)
-        shape = self.layer.num_layers * self.num_directions, len(X), self.layer.hidden_size
-        zeros = (self.output.weight.new_zeros(shape),) * self.num_parts
-        check_state(state, zeros)
-        state = zeros if state is None else state
         inputs = self.dropout(self.embedding(X.T))  # (num_steps, batch_size, num_inputs)
-        hiddens, state = self.layer(inputs, state if self.num_parts == 2 else state[0])
-        logits = self.output(self.dropout(hiddens))  # (num_steps, batch_size, vocab_size)
-        return logits, (state if self.num_parts == 2 else (state,))
+        hiddens, state = self.layer(inputs, state)
+        return self.output(self.dropout(hiddens)), state
 
 
 class Classifier(nn.Module):
@@ -109,9 +111,10 @@ class Classifier(nn.Module):
         """Return the logits (batch_size,) of padded texts X (batch_size, num_steps).
 
         lengths: (batch_size,) numbers of tokens, each from 1 to num_steps.
-        Raises TypeError or ValueError where X or lengths is anything else.
+        Raises TypeError or ValueError where X or lengths is anything else, or (on the CPU) where
+        an id has no row in the embedding.
         """
-        check_texts(X, lengths)
+        check_texts(X, lengths, self)
         readings = [X, reverse(X, lengths)][: len(self.layers)]
         features = []
         for layer, reading in zip(self.layers, readings, strict=True):
@@ -169,7 +172,7 @@ class GRUScratch(nn.Module):
     Source: gru_step
     """
 
-    mode, num_layers, bidirectional = "GRU", 1, False
+    bidirectional = False
 
     def __init__(self, input_size, hidden_size, reset_after=False):
         check_positive(input_size=input_size, hidden_size=hidden_size)
@@ -189,8 +192,8 @@ class GRUScratch(nn.Module):
         where None. Raises TypeError or ValueError where inputs or state is anything else.
         """
         check_inputs(inputs, self.input_size)
+        check_state(state, 1, inputs.shape[1], self.hidden_size)
         zeros = inputs.new_zeros(1, inputs.shape[1], self.hidden_size)
-        check_state(state if state is None else (state,), [zeros])
         (H,) = zeros if state is None else state
         states = []
         for x in inputs @ self.W_x + self.b:  # (batch_size, 3 * num_hiddens)
@@ -220,7 +223,7 @@ class LSTMScratch(nn.Module):
     U(−1/√h, 1/√h). Source: lstm_step
     """
 
-    mode, num_layers, bidirectional = "LSTM", 1, False
+    bidirectional = False
 
     def __init__(self, input_size, hidden_size):
         check_positive(input_size=input_size, hidden_size=hidden_size)
@@ -239,86 +242,11 @@ class LSTMScratch(nn.Module):
         where state is None. Raises TypeError or ValueError where inputs or state is anything else.
         """
         check_inputs(inputs, self.input_size)
+        check_state(state, 1, inputs.shape[1], self.hidden_size, num_parts=2)
         zeros = inputs.new_zeros(1, inputs.shape[1], self.hidden_size)
-        check_state(state, [zeros, zeros])
         (H,), (C,) = (zeros, zeros) if state is None else state
         states = []
         for x in inputs @ self.W_x + self.b:  # (batch_size, 4 * num_hiddens)
             H, C = lstm_step(x, H, C, self.W_h)
             states.append(H)
         return torch.stack(states), (H[None], C[None])
-
-
-def check_ids(X, vocab_size):
-    """Raise TypeError or ValueError unless X is (batch_size, num_steps) ids below vocab_size."""
-    if not isinstance(X, torch.Tensor) or X.dtype != torch.int64:
-        kind = X.dtype if isinstance(X, torch.Tensor) else type(X).__name__
-        raise TypeError(f"X must be a tensor of torch.int64, got {kind}")
-    if X.dim() != 2 or not X.numel():
-        raise ValueError(f"X must have shape (batch_size, num_steps), got {tuple(X.shape)}")
-    low, high = X.min().item(), X.max().item()
-    if low < 0 or high >= vocab_size:
-        raise ValueError(f"X must hold ids from 0 to {vocab_size - 1}, got {low} to {high}")
-
-
-def check_inputs(inputs, input_size):
-    """Raise TypeError or ValueError unless inputs is (num_steps, batch_size, input_size)."""
-    if not isinstance(inputs, torch.Tensor) or not inputs.is_floating_point():
-        kind = inputs.dtype if isinstance(inputs, torch.Tensor) else type(inputs).__name__
-        raise TypeError(f"inputs must be a tensor of floats, got {kind}")
-    if inputs.dim() != 3 or not len(inputs) or inputs.shape[2] != input_size:
-        expected = f"(num_steps, batch_size, {input_size})"
-        raise ValueError(f"inputs must have shape {expected}, got {tuple(inputs.shape)}")
-
-
-def check_state(state, zeros):
-    """Raise TypeError or ValueError unless state is None or a tuple of tensors like the zeros."""
-    if state is None:
-        return
-    if not isinstance(state, tuple):
-        raise TypeError(f"state must be None or a tuple of tensors, got {type(state).__name__}")
-    if len(state) != len(zeros):
-        raise ValueError(f"state must have {len(zeros)} part(s), got {len(state)}")
-    for part, zero in zip(state, zeros, strict=True):
-        if not isinstance(part, torch.Tensor):
-            raise TypeError(f"state must be made of tensors, got {type(part).__name__}")
-        if part.dtype != zero.dtype:
-            raise TypeError(f"state must be {zero.dtype}, got {part.dtype}")
-        if part.shape != zero.shape:
-            shapes = f"{tuple(zero.shape)}, got {tuple(part.shape)}"
-            raise ValueError(f"state must have parts of shape {shapes}")
-
-
-def check_layer(layer):
-    """Raise TypeError or ValueError unless layer is recurrent, with time first."""
-    modes = "RNN_TANH", "RNN_RELU", "GRU", "LSTM"
-    if not isinstance(layer, nn.Module) or getattr(layer, "mode", None) not in modes:
-        raise TypeError(f"layer must be a recurrent layer, got {type(layer).__name__}")
-    if getattr(layer, "batch_first", False) or getattr(layer, "proj_size", 0):
-        raise ValueError("layer must have batch_first=False and proj_size=0")
-
-
-def check_directions(layers):
-    """Raise TypeError or ValueError unless layers are one or two, each reading in one direction."""
-    if not isinstance(layers, list | tuple):
-        raise TypeError(f"layers must be a list of recurrent layers, got {type(layers).__name__}")
-    if len(layers) not in (1, 2):
-        raise ValueError(f"layers must be one or two, one for each direction, got {len(layers)}")
-    for layer in layers:
-        check_layer(layer)
-        if layer.bidirectional:
-            raise ValueError("layers must have bidirectional=False: give one for each direction")
-
-
-def check_texts(X, lengths):
-    """Raise TypeError or ValueError unless lengths are those of the padded ids X."""
-    for name, tensor, num_dims in [("X", X, 2), ("lengths", lengths, 1)]:
-        if not isinstance(tensor, torch.Tensor) or tensor.dtype != torch.int64:
-            kind = getattr(tensor, "dtype", type(tensor).__name__)
-            raise TypeError(f"{name} must be a tensor of torch.int64, got {kind}")
-        if tensor.dim() != num_dims or not tensor.numel():
-            raise ValueError(f"{name} must have {num_dims} dimension(s), got {tuple(tensor.shape)}")
-    if len(lengths) != len(X) or lengths.min() < 1 or lengths.max() > X.shape[1]:
-        expected = f"{len(X)} numbers from 1 to {X.shape[1]}"
-        got = f"{len(lengths)} from {lengths.min().item()} to {lengths.max().item()}"
-        raise ValueError(f"lengths must be {expected}, got {got}")

@@ -6,7 +6,7 @@ from itertools import islice
 
 import torch
 
-from utils.runtime import check_positive
+from utils.checks import check_id_list, check_positive
 
 
 class NGramModel:
@@ -24,7 +24,7 @@ class NGramModel:
 
     def fit(self, ids):
         """Add the counts of one text, a list of ids, to the model; return the model."""
-        check_ids(ids, self.vocab_size)
+        check_id_list(ids, self.vocab_size)
         for t, token in enumerate(ids):
             for length in range(min(t, self.order - 1) + 1):
                 self.counts[tuple(ids[t - length : t])][token] += 1
@@ -44,7 +44,7 @@ class NGramModel:
 
         Raises TypeError or ValueError where token or context is no id.
         """
-        check_ids([token, *context], self.vocab_size)
+        check_id_list([token, *context], self.vocab_size)
         p = 1 / self.vocab_size
         for counts in self.followers(context):
             p = (counts[token] + len(counts) * p) / (counts.total() + len(counts))
@@ -56,17 +56,6 @@ class NGramModel:
         return -sum(math.log(p) for p in map(self.probability, ids, contexts))
 
 
-def check_ids(ids, vocab_size):
-    """Raise TypeError or ValueError unless ids is a list of int from 0 to vocab_size - 1."""
-    if not isinstance(ids, list):
-        raise TypeError(f"ids must be a list of integers, got {type(ids).__name__}")
-    for token in ids:
-        if type(token) is not int:
-            raise TypeError(f"ids must hold integers, got {token!r}")
-        if not 0 <= token < vocab_size:
-            raise ValueError(f"ids must lie in 0..{vocab_size - 1}, got {token}")
-
-
 def sample(model, context, num_tokens):
     """Return num_tokens ids drawn from an NGramModel one after another, each given those before.
 
@@ -74,7 +63,7 @@ def sample(model, context, num_tokens):
     one seed gives one text on every machine.
     """
     check_positive(num_tokens=num_tokens)
-    check_ids(context, model.vocab_size)
+    check_id_list(context, model.vocab_size)
     ids = list(context)
     for _ in range(num_tokens):
         ids.append(draw(model, ids))

@@ -89,15 +89,6 @@ def progress(iterable, description, total=None):
     return tqdm(iterable, description, total, bar_format=style, file=sys.stdout)
 
 
-def check_positive(**named):
-    """Raise TypeError or ValueError, naming the argument, unless each value is an int above 0."""
-    for name, value in named.items():
-        if isinstance(value, bool) or not isinstance(value, int):
-            raise TypeError(f"{name} must be a positive integer, got {value!r}")
-        if value < 1:
-            raise ValueError(f"{name} must be a positive integer, got {value}")
-
-
 def provenance(*data):
     """Print what this run stands on: device, versions, profile, and each corpus with its hash."""
     gpu = torch.cuda.get_device_name() if torch.cuda.is_available() else platform.machine()

@@ -1,10 +1,8 @@
 """Text from a trained language model, one token after another."""
 
-import math
-
 import torch
 
-from utils.runtime import check_positive
+from utils.checks import check_logits, check_positive, check_prefix, check_settings
 
 
 def greedy(logits):
@@ -17,10 +15,12 @@ def probabilities(logits, temperature=1.0, top_k=None, top_p=1.0):
 
     top_k keeps the k most probable tokens. top_p, in (0, 1], keeps the fewest of them that
     together have at least that probability. What is kept is scaled to a sum of 1.
-    Raises TypeError or ValueError where a setting is out of its range.
+    Logits of log(0.5), log(0.3), log(0.2) with top_k=2 → 0.625, 0.375, 0.
+    Raises TypeError or ValueError where a setting is out of its range or a logit is not finite.
     Source of top_p: Holtzman et al. (2020), arXiv:1904.09751
     """
     check_settings(temperature, top_k, top_p)
+    check_logits(logits)
     scores, order = logits.double().sort(descending=True, stable=True)
     probs = ((scores - scores[0]) / temperature).softmax(dim=0)  # at most 0: no overflow
     probs[len(probs) if top_k is None else top_k :] = 0
@@ -48,31 +48,20 @@ def sampler(temperature=1.0, top_k=None, top_p=1.0):
 def generate(model, vocab, prefix, num_tokens, pick=greedy):
     """Return prefix and num_tokens characters after it, each picked from the model's logits.
 
-    The prefix is read in one call (warm-up), then every picked token is fed back.
+    The prefix is read in one call (warm-up), then every picked token is fed back. Its characters
+    outside the vocabulary are read as unknown ones.
     pick: logits (vocab_size,) → index. The model is left in its evaluation mode.
-    Raises ValueError when the prefix is empty.
+    Raises TypeError or ValueError where prefix is no string or an empty one, and ValueError where
+    the model's logits are not finite.
     """
     check_positive(num_tokens=num_tokens)
-    if not prefix:
-        raise ValueError("prefix must hold at least one token, got an empty one")
+    check_prefix(prefix)
     model.eval()
     device = next(model.parameters()).device
-    ids, X, state = vocab[list(prefix)], vocab[list(prefix)], None
+    X, state, ids = vocab[list(prefix)], None, []
     for _ in range(num_tokens):
         logits, state = model(torch.tensor([X], device=device), state)
         X = [pick(logits[-1, 0])]
         ids += X
-    return "".join(vocab.to_tokens(ids))
-
-
-def check_settings(temperature, top_k, top_p):
-    """Raise TypeError or ValueError, naming the argument, where a setting is out of its range."""
-    for name, value in [("temperature", temperature), ("top_p", top_p)]:
-        if isinstance(value, bool) or not isinstance(value, int | float):
-            raise TypeError(f"{name} must be a number, got {value!r}")
-    if not 0 < temperature < math.inf:
-        raise ValueError(f"temperature must be above 0 and finite, got {temperature}")
-    if not 0 < top_p <= 1:
-        raise ValueError(f"top_p must be in (0, 1], got {top_p}")
-    if top_k is not None:
-        check_positive(top_k=top_k)
+    check_logits(logits)
+    return prefix + "".join(vocab.to_tokens(ids))

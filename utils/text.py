@@ -2,31 +2,15 @@
 
 import re
 from collections import Counter
-from collections.abc import Iterable
 
-from utils.runtime import check_positive
-
-
-def check_text(text):
-    """Raise TypeError unless text is a string."""
-    if not isinstance(text, str):
-        raise TypeError(f"text must be a string, got {type(text).__name__}")
-
-
-def check_tokens(**named):
-    """Raise TypeError, naming the argument, unless each value holds tokens in a fixed order.
-
-    A string would count as its characters, and a set has another order in every process: both are
-    refused. Every token of a list or a tuple must be hashable.
-    """
-    for name, value in named.items():
-        got = type(value).__name__
-        if isinstance(value, str | bytes | set | frozenset) or not isinstance(value, Iterable):
-            raise TypeError(f"{name} must be a list of tokens (or an ordered iterable), got {got}")
-        try:
-            set(value if isinstance(value, list | tuple) else ())
-        except TypeError as error:
-            raise TypeError(f"{name} must be a flat {got} of hashable tokens: {error}") from error
+from utils.checks import (
+    check_index,
+    check_kind,
+    check_positive,
+    check_text,
+    check_token,
+    check_tokens,
+)
 
 
 def normalize(text):
@@ -44,8 +28,7 @@ def tokenize(text, kind):
     Raises TypeError when text is not a string, ValueError on another kind.
     """
     check_text(text)
-    if kind not in ("word", "char"):
-        raise ValueError(f"kind must be 'word' or 'char', got {kind!r}")
+    check_kind(kind)
     return text.split() if kind == "word" else list(text)
 
 
@@ -76,15 +59,19 @@ class Vocab:
         return iter(self.idx_to_token)
 
     def __getitem__(self, tokens):
-        """Return the index of one token (0 when unknown), or the indices of a list of tokens."""
+        """Return the index of one token (0 when unknown), or the indices of a list of tokens.
+
+        ``vocab[["the", "time"]]`` → ``[1, 2]``, a tuple is one token. Raises TypeError for a tensor
+        or a generator, ValueError for a word where every token is a character.
+        """
         if isinstance(tokens, list):
             return [self[token] for token in tokens]
+        check_token(tokens, self)
         return self.token_to_idx.get(tokens, 0)
 
     def to_tokens(self, indices):
         """Return the token at one index, or the tokens of a list; IndexError outside the range."""
         if isinstance(indices, list):
             return [self.to_tokens(idx) for idx in indices]
-        if not isinstance(indices, int) or not 0 <= indices < len(self):
-            raise IndexError(f"indices must be ints in 0..{len(self) - 1}, got {indices!r}")
+        check_index(indices, len(self))
         return self.idx_to_token[indices]

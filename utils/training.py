@@ -3,8 +3,6 @@
 import math
 import os
 import time
-import zipfile
-from collections import OrderedDict
 from dataclasses import dataclass, field
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -12,9 +10,17 @@ from tempfile import TemporaryDirectory
 import torch
 from torch.nn import functional as F
 
-from utils.runtime import check_positive, progress
-
-PLAIN = int, float, bool, str, type(None)  # what an extra of a checkpoint may be, besides tensors
+from utils.checks import (
+    check_checkpoint,
+    check_extra,
+    check_gradients,
+    check_long_text,
+    check_loss,
+    check_pass,
+    check_positive,
+    check_training,
+)
+from utils.runtime import progress
 
 
 @dataclass
@@ -28,10 +34,11 @@ class History:
 def perplexity(total_loss, num_tokens):
     """Return exp(sum of losses / number of tokens): the geometric mean of 1 / p.
 
-    Losses are −log p in nats. 1 is perfect, the vocabulary's size is a uniform guess.
+    total_loss: sum of −log p in nats. 1 is perfect, the vocabulary's size is a uniform guess:
+    perplexity(10 * math.log(28), 10) → 28.0. Raises TypeError or ValueError, naming the argument.
     Source: Jelinek et al. (1977), doi:10.1121/1.2016299
     """
-    check_positive(num_tokens=num_tokens)
+    check_loss(total_loss, num_tokens)
     mean = total_loss / num_tokens
     return math.inf if mean > 700 else math.exp(mean)  # exp(710) is beyond the largest float
 
@@ -39,9 +46,13 @@ def perplexity(total_loss, num_tokens):
 def clip_gradients(parameters, theta):
     """Scale all gradients in place so that their joint norm is at most theta; return the norm.
 
-    g ← min(1, theta / ‖g‖) g. Source: Pascanu et al. (2013), arXiv:1211.5063
+    g ← min(1, theta / ‖g‖) g, with g all gradients as one vector: (30, 40) with theta=1 → (0.6,
+    0.8), and 50 is returned, a tensor (). Parameters without a gradient are passed over.
+    Raises TypeError or ValueError where none has one, or theta is no number above 0.
+    Source: Pascanu et al. (2013), arXiv:1211.5063
     """
     grads = [p.grad for p in parameters if p.grad is not None]
+    check_gradients(grads, theta)
     norm = torch.sqrt(sum((grad**2).sum() for grad in grads))
     if norm > theta:
         for grad in grads:
@@ -50,8 +61,10 @@ def clip_gradients(parameters, theta):
 
 
 def detach(state):
-    """Return the state cut off from the graph of the minibatch that made it."""
-    return None if state is None else tuple(part.detach() for part in state)
+    """Return the state, a tensor or a tuple of them, cut off from the graph that made it."""
+    if isinstance(state, tuple):
+        return tuple(part.detach() for part in state)
+    return None if state is None else state.detach()
 
 
 def sequence_loss(logits, Y):
@@ -63,7 +76,11 @@ def sequence_loss(logits, Y):
 
 
 def train_epoch(model, batches, optimizer, clip, carry_state):
-    """Update the model on each minibatch (X, Y); return the total loss and number of tokens."""
+    """Update the model on each minibatch (X, Y); return the total loss and number of tokens.
+
+    Each minibatch counts with its number of tokens. The arguments are those of train.
+    """
+    check_training(model, optimizer, clip)
     model.train()
     total_loss, num_tokens, state = 0.0, 0, None
     for X, Y in batches:
@@ -83,10 +100,13 @@ def train(
 ):
     """Train the model for num_epochs passes; return a History.
 
-    make_batches() starts a pass over minibatches (X, Y), each (batch_size, num_steps).
-    optimizer: one of torch.optim over the model's parameters. carry_state hands the detached
-    state from one minibatch to the next (sequential windows).
-    on_epoch(epoch), where given, is called after each pass; its time is not counted.
+    make_batches() starts a pass: it returns a new iterable of minibatches (X, Y), each
+    (batch_size, num_steps). optimizer: one of torch.optim over the model's parameters. clip: the
+    largest norm of the gradient, math.inf for none. carry_state hands the detached state from one
+    minibatch to the next (sequential windows). on_epoch(epoch), where given, is called after each
+    pass; its time is not counted.
+    Raises TypeError or ValueError that names the argument, and ValueError where a pass has no
+    minibatch or ends with a loss that is not finite.
     """
     check_positive(num_epochs=num_epochs)
     history, all_tokens, seconds = History(), 0, 0.0
@@ -94,6 +114,7 @@ def train(
         start = time.perf_counter()
         total_loss, num_tokens = train_epoch(model, make_batches(), optimizer, clip, carry_state)
         seconds += time.perf_counter() - start
+        check_pass(epoch, total_loss, num_tokens)
         all_tokens += num_tokens
         history.perplexities.append(perplexity(total_loss, num_tokens))
         if on_epoch:
@@ -108,11 +129,10 @@ def evaluate(model, ids, num_steps=100):
 
     The state is carried from window to window, so every token but the first is predicted from
     all the tokens before it. The model is left in its evaluation mode.
-    Raises ValueError when ids holds fewer than two tokens.
+    Raises TypeError or ValueError unless ids is a LongTensor of at least two tokens.
     """
     check_positive(num_steps=num_steps)
-    if len(ids) < 2:
-        raise ValueError(f"ids must hold at least 2 tokens, got {len(ids)}")
+    check_long_text(ids, num_tokens=2)
     model.eval()
     total_loss, state = 0.0, None
     for X, Y in zip(ids[:-1].split(num_steps), ids[1:].split(num_steps), strict=True):
@@ -130,6 +150,7 @@ def save_checkpoint(path, model, optimizer, **extra):
     """
     check_extra(extra)
     states = {"model": model.state_dict(), "optimizer": optimizer.state_dict(), "extra": extra}
+    states["written_by"] = type(optimizer).__name__, str(torch.__version__)
     with TemporaryDirectory(dir=Path(path).parent) as folder:
         torch.save(states, Path(folder) / "checkpoint")
         os.replace(Path(folder) / "checkpoint", path)  # atomic: within one file system
@@ -138,82 +159,15 @@ def save_checkpoint(path, model, optimizer, **extra):
 def load_checkpoint(path, model, optimizer):
     """Put a checkpoint's weights and state into model and optimizer; return its extra as a dict.
 
-    The file is read as data and runs no code. Raises FileNotFoundError where there is none, and
-    ValueError, with model and optimizer as they were, where it is damaged or of another model
-    or optimizer.
+    The file is read as data and runs no code. A setting that another version of PyTorch did not
+    write yet is taken from the optimizer. Raises FileNotFoundError where there is no file, and
+    ValueError, with model and optimizer as they were, where it is damaged or of another model or
+    class of optimizer.
     """
-    check_archive(path)
-    try:
-        states = torch.load(path, map_location="cpu", weights_only=True)
-    except Exception as error:  # of many kinds, by what the file holds
-        raise ValueError(f"path must be a whole checkpoint, got {path}: not readable") from error
-    check_checkpoint(path, states, model, optimizer)
+    check_checkpoint(path, model, optimizer)
+    states = torch.load(path, map_location="cpu", weights_only=True)
+    groups = states["optimizer"]["param_groups"]
+    states["optimizer"]["param_groups"] = [optimizer.defaults | group for group in groups]
     optimizer.load_state_dict(states["optimizer"])
     model.load_state_dict(states["model"])
     return states["extra"]
-
-
-def check_extra(value):
-    """Raise TypeError unless value is made of what load_checkpoint can read back."""
-    if type(value) in (list, tuple, dict, OrderedDict):
-        for part in [*value, *value.values()] if isinstance(value, dict) else value:
-            check_extra(part)
-    elif not (isinstance(value, torch.Tensor) or type(value) in PLAIN):
-        kinds = "numbers, strings, tensors, or lists and dicts of these"
-        raise TypeError(f"extra must be made of {kinds}, got {type(value).__name__}")
-
-
-def check_archive(path):
-    """Raise ValueError unless path is an archive whose members have their checksums.
-
-    torch.load does not look at the checksums, nor into a member that is marked as a folder: it
-    would read other numbers than were written.
-    """
-    with open(path, "rb") as file:
-        try:
-            archive = zipfile.ZipFile(file)
-            folders = [member.filename for member in archive.infolist() if member.external_attr]
-            damaged = archive.testzip() or ", ".join(folders)
-        except Exception as error:  # of many kinds, by where the damage is
-            raise ValueError(f"path must be a whole checkpoint, got {path}: no archive") from error
-    if damaged:
-        raise ValueError(f"path must be a whole checkpoint, got {path}: {damaged} is damaged")
-
-
-def check_checkpoint(path, states, model, optimizer):
-    """Raise ValueError unless states are a checkpoint of such a model and such an optimizer."""
-    parts = [states, *states.values()] if isinstance(states, dict) else [states]
-    names = {"model", "optimizer", "extra"}
-    if not all(isinstance(part, dict) for part in parts) or set(states) != names:
-        raise ValueError(f"path must be a file of save_checkpoint, got {path}: of another kind")
-    saved, wanted = _shapes(states["model"]), _shapes(model.state_dict())
-    for name in sorted(saved.keys() | wanted.keys(), key=str):
-        if saved.get(name) != wanted.get(name):
-            expected = f"{name} of shape {wanted.get(name)}, got {saved.get(name)}"
-            problem = f"{path} has to hold {expected}"
-            raise ValueError(f"path must be a checkpoint of this model: {problem}")
-    check_optimizer(path, states["optimizer"], optimizer)
-
-
-def check_optimizer(path, states, optimizer):
-    """Raise ValueError unless states are those of an optimizer like this one."""
-    groups = optimizer.state_dict()["param_groups"]
-    numbers = [group["params"] for group in groups]
-    shapes = [p.shape for group in optimizer.param_groups for p in group["params"]]
-    try:
-        same = [group["params"] for group in states["param_groups"]] == numbers and all(
-            optimizer.defaults.keys() <= group.keys() for group in states["param_groups"]
-        )
-        for number, parts in states["state"].items():
-            for shape in _shapes(parts).values():
-                same &= torch.broadcast_shapes(shape, shapes[number]) == shapes[number]
-    except (AttributeError, LookupError, RuntimeError, TypeError):  # by what stands there instead
-        same = False
-    if not same:
-        kind = f"{type(optimizer).__name__} over {[len(group) for group in numbers]} parameters"
-        raise ValueError(f"path must be a checkpoint of this optimizer, {kind}; got {path}")
-
-
-def _shapes(states):
-    """Return {name: shape} of the tensors of a state, with () for what is no tensor."""
-    return {name: tuple(getattr(part, "shape", ())) for name, part in states.items()}
