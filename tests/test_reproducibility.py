@@ -3,11 +3,13 @@
 Three fresh kernels are compared with the outputs that a chapter stores. The build's had the data at
 hand, one thread where there are fewer than eight cores, and hashes that nobody chose; a difference
 fails the build. nbval's has the data at hand, two threads, and one seed of Python's hashes. The one
-started here has no data but the samples, two threads, and another seed. Where no data is at hand,
-the book was made with the samples as well, and the outputs that follow from them are compared, too.
+started here has no data but the samples, two threads, and another seed, and runs each cell twice
+before the next. Where no data is at hand, the book was made with the samples as well, and the
+outputs that follow from them are compared, too.
 """
 
 import copy
+import re
 import sys
 from itertools import cycle
 from pathlib import Path
@@ -15,6 +17,7 @@ from pathlib import Path
 import nbformat
 import pytest
 from nbclient import NotebookClient
+from nbformat.v4 import new_code_cell, new_notebook
 
 ROOT = Path(__file__).parents[1]
 CHAPTERS = sorted((ROOT / "chapters").glob("*.ipynb"))
@@ -29,6 +32,7 @@ IN_TURN_ON_A_CORE = [  # the cores deal out the chapters among them, and each is
     for path, core in zip(reversed(CHAPTERS), cycle(CORES), strict=False)
 ]
 AT_HAND = any(map(datasets.locate, datasets.REGISTRY))  # before a test hides them
+PRIVATE = re.compile(r"/ipykernel_\d+/|site-packages|\(?/root/|/home/\w")  # paths of a machine
 NO_SERVER = "http://127.0.0.1:9"  # nothing listens there
 
 
@@ -68,25 +72,30 @@ def differences(stored, executed, missing=None):
 
 @pytest.fixture
 def executed(path, other_surroundings, one_core):
-    """Return a chapter as a fresh kernel executed it."""
-    notebook = read(path)
-    for cell in notebook.cells:
-        if cell.cell_type == "code":
-            cell.outputs = []
+    """Return what the cells of a chapter gave the first time, and when run again at once."""
+    cells = [
+        new_code_cell(cell.source, metadata=cell.metadata)
+        for cell in code_cells(read(path))
+        for _ in range(2)
+    ]
     folder = {"metadata": {"path": str(path.parent)}}
-    return NotebookClient(
-        notebook, timeout=600, kernel_name="python3", coalesce_streams=True, resources=folder
-    ).execute()
+    options = {"timeout": 600, "kernel_name": "python3", "coalesce_streams": True}
+    NotebookClient(new_notebook(cells=cells), resources=folder, **options).execute()
+    return [new_notebook(cells=cells[first::2]) for first in (0, 1)]
 
 
 @pytest.mark.parametrize(("path", "core"), IN_TURN_ON_A_CORE)
-def test_same_outputs_on_samples_with_other_threads_and_hashes(path, executed):
-    assert differences(read(path), executed) == []
+def test_same_outputs_on_samples_with_other_threads_and_hashes_and_when_run_again(path, executed):
+    once, again = executed
+    assert differences(read(path), once) == []
+    assert differences(once, again, missing=set()) == []
     if not AT_HAND:
         built = ROOT / "_build/runs" / path.name
         assert built.exists(), "make book comes first"
-        assert differences(read(built), executed, missing=set()) == []
-    facts = provenance(executed)
+        assert differences(read(built), once, missing=set()) == []
+    for run in executed:
+        assert PRIVATE.findall(str(code_cells(run))) == []
+    facts = provenance(again)
     assert facts["device"].endswith(", 2 threads")
     assert all(": sample: COURSE_DATA is not set; cache: " in line for line in facts["data"])
 

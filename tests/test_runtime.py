@@ -1,5 +1,6 @@
-"""Profiles, claims and the guards against bad input."""
+"""Settings, devices, claims, and what is printed; whose `utils` a chapter gets."""
 
+import os
 import subprocess
 import sys
 from pathlib import Path
@@ -11,8 +12,20 @@ import torch
 from utils import runtime
 
 ROOT = Path(__file__).parents[1]
+sys.path.insert(0, str(ROOT / "_ext"))
+import chapter_runs  # noqa: E402
+import surroundings  # noqa: E402
+
 REAL = SimpleNamespace(name="book", is_sample=False, source="folder", sha256="0" * 64)
 SAMPLE = SimpleNamespace(name="book", is_sample=True, source="sample: no network", sha256="1" * 64)
+
+
+def python(code, **settings):
+    """Return what a fresh Python with these settings printed, as bytes, and said on stderr."""
+    env = os.environ | settings
+    run = subprocess.run([sys.executable, "-c", code], cwd=ROOT, env=env, capture_output=True)
+    assert run.returncode == 0, run.stderr.decode()
+    return run.stdout, run.stderr.decode()
 
 
 @pytest.fixture(params=["full", "quick"])
@@ -35,31 +48,69 @@ def test_the_first_budget_of_a_quick_run_says_that_training_is_cut_short(profile
         "print('claimed', file=sys.stderr)\n"
         "print(*(budget(full=3, quick=3) for _ in range(2)))\n"
     )
-    command = [sys.executable, "-c", code]
-    run = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=True)
-    assert run.stdout == "✓ n: 2 = 2\n3 3\n"
+    out, err = python(code, PYTHONIOENCODING="utf-8")
+    assert out.decode() == "✓ n: 2 = 2\n3 3\n"
     note = (
         "Training is cut short here; the text speaks of the recorded run.\n"
         "COURSE_PROFILE=full runs it whole.\n"
     )
-    assert run.stderr == "claimed\n" + (note if profile == "quick" else "")
+    assert err == "claimed\n" + (note if profile == "quick" else "")
 
 
-@pytest.mark.parametrize("value", [None, ""])
-def test_profile_defaults_to_the_device(monkeypatch, value):
-    monkeypatch.delenv("COURSE_PROFILE", raising=False)
-    if value is not None:
-        monkeypatch.setenv("COURSE_PROFILE", value)
-    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
-    assert runtime.profile() == "full"
-    monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
-    assert runtime.profile() == "quick"
+@pytest.mark.parametrize(
+    ("setting", "there", "device", "profile"),
+    [
+        ("", "", "cpu", "quick"),
+        ("", "cuda mps", "cuda", "full"),
+        ("", "mps", "cpu", "quick"),  # taken only where it is asked for
+        ("cpu", "cuda", "cpu", "quick"),
+        ("cuda", "cuda", "cuda", "full"),
+        ("mps", "mps", "mps", "quick"),
+    ],
+)
+def test_device_and_profile_agree(monkeypatch, setting, there, device, profile):
+    monkeypatch.setenv("COURSE_DEVICE", setting)
+    monkeypatch.setenv("COURSE_PROFILE", "")
+    for name, module in {"cuda": torch.cuda, "mps": torch.backends.mps}.items():
+        monkeypatch.setattr(module, "is_available", lambda name=name: name in there)
+    assert runtime.device() == torch.device(device) and runtime.profile() == profile
 
 
-def test_unknown_profile_is_an_error(monkeypatch):
-    monkeypatch.setenv("COURSE_PROFILE", "fast")
-    with pytest.raises(ValueError, match="COURSE_PROFILE must be 'full' or 'quick', got 'fast'"):
-        runtime.profile()
+WRONG = {
+    "COURSE_PROFILE=fast": "COURSE_PROFILE must be 'full' or 'quick', got 'fast'",
+    "COURSE_DEVICE=tpu": "COURSE_DEVICE must be 'cpu' or 'cuda' or 'mps', got 'tpu'",
+    "COURSE_DEVICE=cuda": "COURSE_DEVICE is 'cuda', but PyTorch finds no such device here",
+    "COURSE_DEVICE=mps": "COURSE_DEVICE is 'mps', but PyTorch finds no such device here",
+}
+
+
+@pytest.mark.parametrize("setting", WRONG)
+def test_wrong_settings_end_the_build_with_one_line(monkeypatch, setting):
+    """SystemExit has no traceback, and nothing is executed before it."""
+    monkeypatch.setenv(*setting.split("="))
+    for module in (torch.cuda, torch.backends.mps):
+        monkeypatch.setattr(module, "is_available", lambda: False)
+    app = SimpleNamespace(srcdir=ROOT, builder=SimpleNamespace(format="html"))
+    with pytest.raises(SystemExit) as error:
+        chapter_runs.run_chapters(app)
+    assert error.value.code == WRONG[setting]
+
+
+@pytest.mark.parametrize("own", ["", ":16:8"])
+def test_cuda_is_told_to_repeat_itself(own):
+    """What a user has set stays."""
+    code = "import os, torch, utils.runtime\n"
+    code += "print(os.environ['CUBLAS_WORKSPACE_CONFIG'], torch.backends.cudnn.deterministic)"
+    settings = {"CUBLAS_WORKSPACE_CONFIG": own} if own else {}
+    assert python(code, **settings)[0].decode() == f"{own or ':4096:8'} True\n"
+
+
+@pytest.mark.parametrize("file", ["utils.py", "utils/__init__.py"])
+def test_another_utils_in_the_folder_of_a_notebook_is_named(tmp_path, file):
+    (tmp_path / file).parent.mkdir(exist_ok=True)
+    (tmp_path / file).touch()
+    with pytest.raises(ImportError, match=f"^{tmp_path / file} would be imported as utils"):
+        surroundings.python_path(tmp_path)
 
 
 @pytest.mark.parametrize(
@@ -149,3 +200,29 @@ def test_provenance_counts_threads(capsys, monkeypatch, number, words):
     monkeypatch.setattr(runtime.torch, "get_num_threads", lambda: number)
     runtime.provenance()
     assert words in capsys.readouterr().out
+
+
+PRINTS = """
+from types import SimpleNamespace
+from utils.runtime import claim, progress, provenance
+claim("n", 1, at_most=2)
+claim("m", "是", equal="是")
+claim("lines", 2, equal=3, on=SimpleNamespace(name="book", is_sample=True))
+list(progress(range(3), "epochs"))
+provenance(SimpleNamespace(name="book", source="file /时间", sha256="0" * 64))
+"""
+
+
+@pytest.mark.parametrize("encoding", ["utf-8", "gbk", "cp1252", "latin-1", "ascii"])
+def test_what_is_printed_fits_the_encoding_of_the_output(encoding):
+    """A sign that an encoding lacks is spelled in others; a letter becomes a question mark."""
+    out = python(PRINTS, PYTHONIOENCODING=encoding)[0].decode(encoding)
+    chinese = "是" if encoding in ("utf-8", "gbk") else "?"
+    lines = out.splitlines()
+    if encoding == "utf-8":
+        assert lines[0] == "✓ n: 1 ≤ 2"
+    else:
+        assert lines[0] == "ok n: 1 <= 2"
+    assert lines[1].endswith(f"m: {chinese} = {chinese}")
+    assert lines[2].lstrip("–- ") == "lines: 2 (the sample of book; no claim)"
+    assert "epochs: 3/3" in out and "data     book: file /" in out
