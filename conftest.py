@@ -15,7 +15,7 @@ import pytest
 from nbval.plugin import IPyNbCell
 
 ROOT = Path(__file__).parent
-sys.path.insert(0, str(ROOT / "_ext"))
+sys.path[:0] = [str(ROOT), str(ROOT / "_ext")]  # before another utils
 from compare import how_checked, missing_tags  # noqa: E402
 from surroundings import python_path  # noqa: E402
 
