@@ -15,8 +15,9 @@ import pytest
 from nbval.plugin import IPyNbCell
 
 ROOT = Path(__file__).parent
-sys.path.insert(0, str(ROOT / "_ext"))
+sys.path[:0] = [str(ROOT), str(ROOT / "_ext")]  # before another utils
 from compare import how_checked, missing_tags  # noqa: E402
+from surroundings import python_path  # noqa: E402
 
 NBVAL = "0.11.0"
 # What takes long begins early, so that no worker is still at it when the others have ended.
@@ -28,8 +29,12 @@ def pytest_configure(config):
     """Let every kernel find this tree's utils, and nbval the kernel that pyproject.toml names."""
     if version("nbval") != NBVAL:
         raise pytest.UsageError(f"conftest.py was written for nbval {NBVAL}: look at it again")
-    for name, folder in {"PYTHONPATH": ROOT, "JUPYTER_PATH": ROOT / "tests/jupyter"}.items():
-        os.environ[name] = os.pathsep.join(filter(None, [str(folder), os.environ.get(name)]))
+    try:
+        os.environ["PYTHONPATH"] = python_path(ROOT / "chapters")
+    except ImportError as error:
+        raise pytest.UsageError(error) from None
+    kernels = [str(ROOT / "tests/jupyter"), os.environ.get("JUPYTER_PATH")]
+    os.environ["JUPYTER_PATH"] = os.pathsep.join(filter(None, kernels))
     os.environ["OMP_NUM_THREADS"] = "1"  # or tests side by side would share their cores
 
 

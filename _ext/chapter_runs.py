@@ -18,8 +18,8 @@ from pathlib import Path
 
 import compare
 import nbformat
+import surroundings
 from nbclient import NotebookClient
-from sphinx.errors import ExtensionError
 from sphinx.util import logging
 
 CORES = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
@@ -30,14 +30,13 @@ logger = logging.getLogger(__name__)
 
 def execute(notebook, folder):
     """Execute a notebook in place and note in its metadata how; raise what nbclient raises."""
-    root, begin = Path(__file__).parents[1], time.monotonic()
-    path = os.pathsep.join([str(root), *filter(None, [os.environ.get("PYTHONPATH")])])
+    begin, env = time.monotonic(), os.environ | {"PYTHONPATH": surroundings.python_path(folder)}
     options = {"timeout": 3600, "coalesce_streams": True, "record_timing": False}
     options |= {"force_raise_errors": True, "skip_cells_with_tag": ""}  # no tag lets a cell off
     options["extra_arguments"] = ["--log-level=ERROR"]  # no word on how messages travel
     client = NotebookClient(notebook, resources={"metadata": {"path": str(folder)}}, **options)
-    today, helpers = datetime.now(UTC).date().isoformat(), files_hash(root)
-    client.execute(env=os.environ | {"PYTHONPATH": path})
+    today, helpers = datetime.now(UTC).date().isoformat(), files_hash(surroundings.ROOT)
+    client.execute(env=env)
     seconds = round(time.monotonic() - begin)
     notebook.metadata["record"] = {"date": today, "helpers": helpers, "seconds": seconds}
     notebook.metadata.record["seal"] = compare.seal(notebook)
@@ -137,11 +136,15 @@ def run_chapters(app):
     if app.builder.format != "html":  # such as that of `make linkcheck`
         return
     sys.path.insert(0, str(root))
+    try:
+        surroundings.check()
+    except (ImportError, ValueError) as error:
+        sys.exit(str(error))
     missing, runs = compare.missing_tags(), Path(app.outdir).parent / "runs"
     chapters = [Chapter(path, runs) for path in sorted((root / "chapters").glob("*.ipynb"))]
     if stale := [f"{c.name}.ipynb" for c in chapters if not compare.belongs(c.record)]:
         command = f'make record NOTEBOOKS="{" ".join(stale)}"'
-        raise ExtensionError(f"Code or outputs are not what was recorded: {command}")
+        sys.exit(f"Code or outputs are not what was recorded: {command}")
     for chapter in chapters:
         chapter.find_run(root, missing)
     waiting = [chapter for chapter in reversed(chapters) if not chapter.run]  # the longest first
@@ -149,7 +152,7 @@ def run_chapters(app):
     with ThreadPoolExecutor(WORKERS) as pool:
         list(pool.map(lambda chapter: chapter.make_run(root), waiting))
     if failures := [words for chapter in chapters for words in chapter.failures()]:
-        raise ExtensionError("\n\n".join(failures))
+        sys.exit("\n\n".join(failures))
     app.chapters = {chapter.name: chapter for chapter in chapters}
 
 

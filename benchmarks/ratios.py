@@ -1,6 +1,6 @@
 """Time the course's own choices against the usual ones: ratios of speeds, measured in one run.
 
-    python benchmarks/ratios.py
+    python -m benchmarks.ratios
 
 prints of each ratio the smallest, the median and the largest, and writes the table to last.md,
 which the status page includes. Every pair takes turns on the same minibatches, and the ratio is

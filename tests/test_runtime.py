@@ -1,5 +1,7 @@
-"""Profiles, claims and the guards against bad input."""
+"""Settings, device, claims, and what is printed; whose `utils` a chapter gets."""
 
+import io
+import os
 import subprocess
 import sys
 from pathlib import Path
@@ -11,8 +13,19 @@ import torch
 from utils import runtime
 
 ROOT = Path(__file__).parents[1]
+sys.path.insert(0, str(ROOT / "_ext"))
+import chapter_runs  # noqa: E402
+import surroundings  # noqa: E402
+
 REAL = SimpleNamespace(name="book", is_sample=False, source="folder", sha256="0" * 64)
-SAMPLE = SimpleNamespace(name="book", is_sample=True, source="sample: no network", sha256="1" * 64)
+SAMPLE = SimpleNamespace(name="book", is_sample=True, source="sample: 没有", sha256="1" * 64)
+
+
+def python(code):
+    """Return what a fresh Python printed, and what it said on stderr."""
+    env = os.environ | {"PYTHONIOENCODING": "utf-8"}
+    run = subprocess.run([sys.executable, "-c", code], cwd=ROOT, env=env, capture_output=True)
+    return run.stdout.decode(), run.stderr.decode()
 
 
 @pytest.fixture(params=["full", "quick"])
@@ -21,78 +34,104 @@ def profile(request, monkeypatch):
     return request.param
 
 
-def test_budget_follows_the_profile(profile):
-    assert runtime.profile() == profile
-    assert runtime.budget(full="full", quick="quick") == profile
+@pytest.fixture
+def there(request, monkeypatch):
+    """Let PyTorch find the devices of the parameter, and no others."""
+    for name, module in {"cuda": torch.cuda, "mps": torch.backends.mps}.items():
+        monkeypatch.setattr(module, "is_available", lambda name=name: name in request.param)
 
 
 def test_the_first_budget_of_a_quick_run_says_that_training_is_cut_short(profile):
     """On stderr, which nobody compares; a claim's bound for quick runs is no budget."""
-    code = (
-        "import sys\n"
-        "from utils.runtime import budget, claim\n"
-        "claim('n', 2, equal=2, quick=2)\n"
-        "print('claimed', file=sys.stderr)\n"
-        "print(*(budget(full=3, quick=3) for _ in range(2)))\n"
+    out, err = python(
+        "import sys\nfrom utils.runtime import budget, claim\n"
+        "claim('n', 2, equal=2, quick=2)\nprint('claimed', file=sys.stderr)\n"
+        "print(*(budget(full='full', quick='quick') for _ in range(2)))\n"
     )
-    command = [sys.executable, "-c", code]
-    run = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=True)
-    assert run.stdout == "✓ n: 2 = 2\n3 3\n"
-    note = (
-        "Training is cut short here; the text speaks of the recorded run.\n"
-        "COURSE_PROFILE=full runs it whole.\n"
-    )
-    assert run.stderr == "claimed\n" + (note if profile == "quick" else "")
-
-
-@pytest.mark.parametrize("value", [None, ""])
-def test_profile_defaults_to_the_device(monkeypatch, value):
-    monkeypatch.delenv("COURSE_PROFILE", raising=False)
-    if value is not None:
-        monkeypatch.setenv("COURSE_PROFILE", value)
-    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
-    assert runtime.profile() == "full"
-    monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
-    assert runtime.profile() == "quick"
-
-
-def test_unknown_profile_is_an_error(monkeypatch):
-    monkeypatch.setenv("COURSE_PROFILE", "fast")
-    with pytest.raises(ValueError, match="COURSE_PROFILE must be 'full' or 'quick', got 'fast'"):
-        runtime.profile()
+    assert out == f"✓ n: 2 = 2\n{profile} {profile}\n"
+    note = "Training is cut short here; the text speaks of the recorded run.\n"
+    note += "COURSE_PROFILE=full runs it whole.\n"
+    assert err == "claimed\n" + (note if profile == "quick" else "")
 
 
 @pytest.mark.parametrize(
-    ("value", "bound", "line"),
+    ("there", "setting", "found"),
     [
-        (3, {"equal": 3}, "✓ n: 3 = 3"),
-        (1234, {"equal": 1234}, "✓ n: 1,234 = 1,234"),
-        (1.04321, {"at_most": 1.1}, "✓ n: 1.043 ≤ 1.1"),
-        (1.1, {"at_most": 1.1}, "✓ n: 1.1 ≤ 1.1"),
-        (2.5, {"at_least": 2}, "✓ n: 2.5 ≥ 2"),
-        ("a b", {"equal": "a b"}, "✓ n: a b = a b"),
-        (0, {"equal": 0}, "✓ n: 0 = 0"),
-        (True, {"equal": True}, "✓ n: True = True"),
+        ("", "", ("cpu", "quick")),
+        ("cuda mps", "", ("cuda", "full")),
+        ("mps", "", ("cpu", "quick")),  # taken only where it is asked for
+        ("cuda", "cpu", ("cpu", "quick")),
+        ("cuda", "cuda", ("cuda", "full")),
+        ("mps", "mps", ("mps", "quick")),
+    ],
+    indirect=["there"],
+)
+def test_device_and_profile_agree(there, monkeypatch, setting, found):
+    monkeypatch.setenv("COURSE_DEVICE", setting)
+    monkeypatch.setenv("COURSE_PROFILE", "")
+    assert (runtime.device().type, runtime.profile()) == found
+
+
+@pytest.mark.parametrize("there", [""], indirect=True)
+@pytest.mark.parametrize(
+    ("name", "value", "words"),
+    [
+        ("COURSE_PROFILE", "fast", "COURSE_PROFILE must be 'full' or 'quick', got 'fast'"),
+        ("COURSE_DEVICE", "tpu", "COURSE_DEVICE must be 'cpu' or 'cuda' or 'mps', got 'tpu'"),
+        ("COURSE_DEVICE", "cuda", "COURSE_DEVICE is 'cuda', but PyTorch finds no such device here"),
+        ("COURSE_DEVICE", "mps", "COURSE_DEVICE is 'mps', but PyTorch finds no such device here"),
     ],
 )
-def test_true_claims_print_one_line(capsys, value, bound, line):
-    runtime.claim("n", value, **bound)
+def test_a_wrong_setting_ends_the_build_with_one_line(there, monkeypatch, name, value, words):
+    monkeypatch.setenv(name, value)
+    app = SimpleNamespace(srcdir=ROOT, builder=SimpleNamespace(format="html"))
+    with pytest.raises(SystemExit) as error:  # has no traceback
+        chapter_runs.run_chapters(app)
+    assert error.value.code == words
+
+
+def test_cuda_is_told_to_repeat_itself_unless_the_user_said_something_else(monkeypatch):
+    code = "import os, torch, utils.runtime\n"
+    code += "print(os.environ['CUBLAS_WORKSPACE_CONFIG'], torch.backends.cudnn.deterministic)"
+    monkeypatch.setenv("CUBLAS_WORKSPACE_CONFIG", ":16:8")
+    assert python(code)[0] == ":16:8 True\n"
+    monkeypatch.delenv("CUBLAS_WORKSPACE_CONFIG")
+    assert python(code)[0] == ":4096:8 True\n"
+
+
+@pytest.mark.parametrize("file", ["utils.py", "utils/__init__.py"])
+def test_another_utils_in_the_folder_of_a_notebook_is_named(tmp_path, file):
+    (tmp_path / file).parent.mkdir(exist_ok=True)
+    (tmp_path / file).touch()
+    with pytest.raises(ImportError, match=f"^{tmp_path / file} would be imported as utils"):
+        surroundings.python_path(tmp_path)
+
+
+TRUE = {
+    "✓ n: 1,234 = 1,234": (1234, {"equal": 1234}),
+    "✓ n: 1.043 ≤ 1.1": (1.04321, {"at_most": 1.1}),
+    "✓ n: 1.1 ≤ 1.1": (1.1, {"at_most": 1.1}),
+    "✓ n: 2.5 ≥ 2": (2.5, {"at_least": 2}),
+    "✓ n: a b = a b": ("a b", {"equal": "a b"}),
+    "✓ n: 0 = 0": (0, {"equal": 0}),
+    "✓ n: True = True": (True, {"equal": True}),
+    "– n: 2 (the sample of book; no claim)": (2, {"equal": 3, "on": SAMPLE}),
+}
+FALSE = [(2, "equal", 3), (1.2, "at_most", 1.1), (1.0, "at_least", 1.1)]
+FALSE += [(float("nan"), "at_most", 1.1), (float("nan"), "at_least", 1.1)]
+
+
+@pytest.mark.parametrize("line", TRUE)
+def test_true_claims_and_those_that_a_sample_leaves_open_print_one_line(capsys, line):
+    value, given = TRUE[line]
+    runtime.claim("n", value, **given)
     assert capsys.readouterr().out == line + "\n"
 
 
-@pytest.mark.parametrize(
-    ("value", "bound"),
-    [
-        (2, {"equal": 3}),
-        (1.2, {"at_most": 1.1}),
-        (1.0, {"at_least": 1.1}),
-        (float("nan"), {"at_most": 1.1}),
-        (float("nan"), {"at_least": 1.1}),
-    ],
-)
-def test_false_claims_fail(value, bound):
+@pytest.mark.parametrize(("value", "relation", "bound"), FALSE)
+def test_false_claims_fail(value, relation, bound):
     with pytest.raises(runtime.ClaimError, match=r"✗ n: .* does not hold"):
-        runtime.claim("n", value, **bound)
+        runtime.claim("n", value, **{relation: bound}, on=REAL)
 
 
 def test_quick_replaces_the_bound_on_the_quick_profile_only(monkeypatch):
@@ -103,32 +142,15 @@ def test_quick_replaces_the_bound_on_the_quick_profile_only(monkeypatch):
         runtime.claim("n", 5.0, at_most=1.1, quick=6)
 
 
-def test_claims_about_a_corpus_are_not_judged_on_its_sample(capsys):
-    runtime.claim("lines", 2, equal=3, on=SAMPLE)
-    assert capsys.readouterr().out == "– lines: 2 (the sample of book; no claim)\n"
-    with pytest.raises(runtime.ClaimError):
-        runtime.claim("lines", 2, equal=3, on=REAL)
-
-
 @pytest.mark.parametrize("bounds", [{}, {"equal": 1, "at_most": 2}])
 def test_a_claim_needs_exactly_one_bound(bounds):
     with pytest.raises(TypeError, match="one of equal, at_most, at_least"):
         runtime.claim("n", 1, **bounds)
 
 
-@pytest.mark.parametrize(
-    ("value", "error"), [(0, ValueError), (-1, ValueError), (1.0, TypeError), (True, TypeError)]
-)
-def test_check_positive_names_argument_value_and_expectation(value, error):
-    with pytest.raises(error, match=rf"num_steps must be a positive integer, got {value}"):
-        runtime.check_positive(batch_size=1, num_steps=value)
-
-
 def test_seed_repeats():
-    runtime.seed(7)
-    first = torch.rand(3)
-    runtime.seed(7)
-    assert torch.equal(first, torch.rand(3))
+    first, second = (runtime.seed(7) or torch.rand(3) for _ in range(2))
+    assert torch.equal(first, second)
 
 
 def test_progress_gives_every_item_and_leaves_one_line(capsys):
@@ -137,15 +159,24 @@ def test_progress_gives_every_item_and_leaves_one_line(capsys):
     assert out.split("\r")[-1].startswith("epochs: 3/3 in 00:") and "\n" not in out
 
 
-def test_provenance_names_versions_profile_and_data(capsys, profile):
+@pytest.mark.parametrize(("number", "threads"), [(1, "1 thread\n"), (2, "2 threads\n")])
+def test_provenance_says_what_the_run_stands_on(capsys, monkeypatch, profile, number, threads):
+    monkeypatch.setattr(torch, "get_num_threads", lambda: number)
     runtime.provenance(REAL)
     out = capsys.readouterr().out
     assert f"PyTorch {torch.__version__}" in out and f"profile  {profile}" in out
-    assert "data     book: folder, sha256 000000000000" in out
+    assert threads in out and "data     book: folder, sha256 000000000000" in out
 
 
-@pytest.mark.parametrize(("number", "words"), [(1, ", 1 thread\n"), (2, ", 2 threads\n")])
-def test_provenance_counts_threads(capsys, monkeypatch, number, words):
-    monkeypatch.setattr(runtime.torch, "get_num_threads", lambda: number)
-    runtime.provenance()
-    assert words in capsys.readouterr().out
+@pytest.mark.parametrize("encoding", ["gbk", "cp1252", "latin-1", "ascii"])
+def test_what_is_printed_fits_the_encoding_of_the_output(monkeypatch, encoding):
+    """A sign that it lacks is spelled in others, a letter that it lacks is a question mark."""
+    monkeypatch.setattr(sys, "stdout", io.TextIOWrapper(io.BytesIO(), encoding))
+    for value, given in TRUE.values():
+        runtime.claim("n", value, **given)
+    list(runtime.progress(range(3), "epochs"))
+    runtime.provenance(SAMPLE)
+    sys.stdout.seek(0)
+    out = sys.stdout.read()
+    assert "ok n: 1.043 <= 1.1\n" in out and "ok n: 2.5 >= 2\n" in out and "epochs: 3/3" in out
+    assert f"sample: {'没有' if encoding == 'gbk' else '??'}, sha256" in out

@@ -3,6 +3,7 @@
 import os
 import platform
 import sys
+import warnings
 from functools import cache
 from operator import eq, ge, le
 
@@ -10,6 +11,19 @@ import torch
 from tqdm import tqdm
 
 RELATIONS = {"equal": ("=", eq), "at_most": ("≤", le), "at_least": ("≥", ge)}
+PLAIN = str.maketrans({"✓": "ok", "–": "-", "≤": "<=", "≥": ">="})  # for streams without these
+
+# Only so do two runs on CUDA give the same numbers; both come before its first use.
+os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")
+torch.backends.cudnn.deterministic = True
+
+
+def _without_path(message, category, *place):
+    """Format a warning without its place: a path of this machine, and for a cell a made-up one."""
+    return f"{category.__name__}: {message}\n"
+
+
+warnings.formatwarning = _without_path
 
 
 class ClaimError(AssertionError):
@@ -17,19 +31,33 @@ class ClaimError(AssertionError):
 
 
 def device():
-    """Return the CUDA device where there is one, else the CPU."""
-    return torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    """Return the device that COURSE_DEVICE names, else CUDA's where there is one, else the CPU.
+
+    Raises ValueError for another name than cpu, cuda or mps, and where that device is not there.
+    """
+    cuda, mps = torch.cuda.is_available(), torch.backends.mps.is_available()
+    there = {"cpu": True, "cuda": cuda, "mps": mps}
+    name = _setting("COURSE_DEVICE", there, "cuda" if cuda else "cpu")
+    if not there[name]:
+        raise ValueError(f"COURSE_DEVICE is {name!r}, but PyTorch finds no such device here")
+    return torch.device(name)
 
 
 def profile():
-    """Return "full" or "quick": COURSE_PROFILE, or full on a GPU and quick elsewhere.
+    """Return "full" or "quick": COURSE_PROFILE, or full on a CUDA device and quick elsewhere.
 
     Raises ValueError when COURSE_PROFILE is anything else.
     """
-    name = os.environ.get("COURSE_PROFILE") or ("full" if torch.cuda.is_available() else "quick")
-    if name not in ("full", "quick"):
-        raise ValueError(f"COURSE_PROFILE must be 'full' or 'quick', got {name!r}")
-    return name
+    usual = "full" if device().type == "cuda" else "quick"
+    return _setting("COURSE_PROFILE", ("full", "quick"), usual)
+
+
+def _setting(name, choices, default):
+    """Return what an environment variable says, which must be a choice, or a default."""
+    value = os.environ.get(name) or default
+    if value not in choices:
+        raise ValueError(f"{name} must be {' or '.join(map(repr, choices))}, got {value!r}")
+    return value
 
 
 def budget(*, full, quick):
@@ -69,11 +97,20 @@ def claim(what, value, *, equal=None, at_most=None, at_least=None, quick=None, o
     bound = bounds[given[0]] if quick is None or profile() == "full" else quick
     line = f"{what}: {_short(value)} {sign} {_short(bound)}"
     if on is not None and on.is_sample:
-        print(f"– {what}: {_short(value)} (the sample of {on.name}; no claim)")
+        _say(f"– {what}: {_short(value)} (the sample of {on.name}; no claim)")
     elif not holds(value, bound):
         raise ClaimError(f"✗ {line} does not hold")
     else:
-        print(f"✓ {line}")
+        _say(f"✓ {line}")
+
+
+def _say(line):
+    """Print a line, with plain signs where the encoding of the output lacks one."""
+    try:
+        print(line)
+    except UnicodeEncodeError:
+        encoding = sys.stdout.encoding
+        print(line.translate(PLAIN).encode(encoding, "replace").decode(encoding))
 
 
 def _short(value):
@@ -91,10 +128,10 @@ def progress(iterable, description, total=None):
 
 def provenance(*data):
     """Print what this run stands on: device, versions, profile, and each corpus with its hash."""
-    gpu = torch.cuda.get_device_name() if torch.cuda.is_available() else platform.machine()
+    gpu = torch.cuda.get_device_name() if device().type == "cuda" else platform.machine()
     threads = torch.get_num_threads()
     print(f"device   {device().type} ({gpu}), {threads} thread{'s' if threads > 1 else ''}")
     print(f"versions Python {platform.python_version()}, PyTorch {torch.__version__}")
     print(f"profile  {profile()}")
     for corpus in data:
-        print(f"data     {corpus.name}: {corpus.source}, sha256 {corpus.sha256[:12]}")
+        _say(f"data     {corpus.name}: {corpus.source}, sha256 {corpus.sha256[:12]}")
