@@ -10,7 +10,6 @@ before its hash is checked. Relative folders start at the root of the project. A
 
 import argparse
 import csv
-import gzip
 import json
 import os
 import re
@@ -21,20 +20,20 @@ import time
 import tomllib
 import warnings
 import zipfile
-import zlib
 from collections import Counter
 from collections.abc import Sequence
 from concurrent.futures import Future
-from contextlib import suppress
+from contextlib import closing, suppress
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
 import requests
+import urllib3
 from tqdm import tqdm
-from urllib3.exceptions import HTTPError as BrokenTransfer
-from urllib3.exceptions import ReadTimeoutError
+
+from utils.runtime import switch
 
 with warnings.catch_warnings():  # pooch looks for a notebook bar that the course does not use
     warnings.filterwarnings("ignore", "IProgress not found")
@@ -44,6 +43,7 @@ ROOT = Path(__file__).parents[1]
 SAMPLES = Path(__file__).parent / "samples"
 FACTS = Path(__file__).with_suffix(".toml")
 MISSING = "is not there"
+UNSET = {"COURSE_DATA": "COURSE_DATA is not set", "cache": "no home for a cache: set COURSE_CACHE"}
 TEMPORARY = "recurrent-networks-download-"  # how the folders of unfinished downloads begin
 STALE_SECONDS = 86_400  # one as old as this belongs to no living process
 
@@ -84,6 +84,10 @@ class Unavailable(DataError):
         super().__init__("\n".join([*lines, f"{advice} that holds {files}."]))
 
 
+class MirrorError(Exception):
+    """A mirror does not serve a file: the reason, and whether another try may help."""
+
+
 @dataclass(frozen=True)
 class File:
     """A file that holds a whole data set: name, size in bytes, hash, and its mirrors in order."""
@@ -96,13 +100,17 @@ class File:
 
 @dataclass(frozen=True)
 class DataSet:
-    """What is known of a data set: any of its files will do; ``read`` names one of READERS."""
+    """What is known of a data set: any of its files will do; ``read`` names one of READERS.
+
+    ``loader`` is the function that returns it, load_text or load_reviews.
+    """
 
     name: str
     title: str
     licence: str
     citation: str
     sample: str
+    loader: str
     read: str
     files: Sequence[File]
 
@@ -134,10 +142,10 @@ def load_text(name):
     """Return the Corpus of a data set, or of its sample: text with ``"\\n"`` at the end of lines.
 
     Where the sample stands in, a SampleWarning says why. Raises ValueError when no text has this
-    name, and DataError on a wrong file in COURSE_DATA or when COURSE_REQUIRE_DATA=1 rules out the
-    sample.
+    name, or when COURSE_REQUIRE_DATA is neither 0 nor 1, and DataError on a wrong file in
+    COURSE_DATA or when COURSE_REQUIRE_DATA=1 rules out the sample.
     """
-    text, *source = _load(_named(name, load_text), _read_text)
+    text, *source = _load(_named(name, "load_text"), _read_text)
     return Corpus(text, name, *source)
 
 
@@ -147,7 +155,7 @@ def load_reviews(name="imdb"):
     Warns and raises as load_text does; DataError also when a class is not complete.
     Source: Maas et al. (2011), https://aclanthology.org/P11-1015
     """
-    splits, *source = _load(_named(name, load_reviews), _read_sample_reviews)
+    splits, *source = _load(_named(name, "load_reviews"), _read_sample_reviews)
     return Reviews(splits["train"], splits["test"], name, *source)
 
 
@@ -174,19 +182,20 @@ def _named(name, loader=None):
     """Return the data set of this name; raise ValueError where none has it, or not this loader."""
     if name not in list(REGISTRY):
         raise ValueError(f"name must be one of {', '.join(REGISTRY)}; got {name!r}")
-    right = load_reviews if REGISTRY[name].read == "reviews" else load_text
-    if loader not in (None, right):
-        raise ValueError(f"{name} is read by {right.__name__}, not by {loader.__name__}")
-    return REGISTRY[name]
+    data_set = REGISTRY[name]
+    if loader not in (None, data_set.loader):
+        raise ValueError(f"{name} is read by {data_set.loader}, not by {loader}")
+    return data_set
 
 
 def _load(data_set, read_sample):
     """Return (content, is_sample, source, sha256) of a data set, or of its sample."""
+    required = switch("COURSE_REQUIRE_DATA")
     try:
         path, place = _obtain(data_set)
         return _read(data_set, path), False, f"{path.name} from {place}", pooch.file_hash(path)
     except Unavailable as error:
-        if os.environ.get("COURSE_REQUIRE_DATA", "0") not in ("", "0"):
+        if required:
             raise
         path = SAMPLES / data_set.sample
         warnings.warn(f"{path.name} is a SAMPLE. {error}", SampleWarning, stacklevel=3)
@@ -211,11 +220,13 @@ def _obtain(data_set):
 
 
 def _places():
-    """Return {place: folder}, in the order of the search."""
-    data = os.environ.get("COURSE_DATA")
+    """Return {place: folder}, in the order of the search; no cache where no home is known."""
+    data = os.path.expanduser(os.environ.get("COURSE_DATA", ""))
     cache = os.environ.get("COURSE_CACHE") or pooch.os_cache("recurrent-networks-course")
-    folders = ({"COURSE_DATA": data} if data else {}) | {"cache": cache}
-    return {place: ROOT / Path(folder).expanduser() for place, folder in folders.items()}
+    folders = {"COURSE_DATA": data} if data else {}
+    if not (cache := os.path.expanduser(cache)).startswith("~"):
+        folders["cache"] = cache
+    return {place: ROOT / folder for place, folder in folders.items()}
 
 
 def _search(data_set):
@@ -225,7 +236,7 @@ def _search(data_set):
     in the cache does not, because the next download replaces it.
     """
     places = _places()
-    problems = [] if "COURSE_DATA" in places else ["COURSE_DATA is not set"]
+    problems = [problem for place, problem in UNSET.items() if place not in places]
     for place, folder in places.items():
         if place == "COURSE_DATA" and not os.path.isdir(folder):
             raise DataError(f"COURSE_DATA must be a folder that can be read, got {folder}")
@@ -253,37 +264,23 @@ def _check(path, file):
 
 def _download(data_set):
     """Return (path, url) from the first mirror that serves a right file; two rounds in all."""
+    if not (cache := _places().get("cache")):
+        raise Unavailable(data_set, [])  # the search has said why
     waiting = {url: file for file in data_set.files for url in file.urls}
-    problems, cache = {}, _places()["cache"]
+    problems = {}
     for pause in PAUSES:
         time.sleep(pause if waiting else 0)
         for url, file in list(waiting.items()):
             try:
                 return _retrieve(url, file, cache), url
-            except (requests.RequestException, BrokenTransfer, TimeoutError, ValueError) as error:
-                problems[url], again = _explain(error)
+            except MirrorError as error:
+                problems[url], again = error.args
                 if not again:
                     del waiting[url]
-            except OSError as error:  # the disk's fault: no other mirror will do better
-                advice = "make room there, or set COURSE_CACHE to another folder"
+            except OSError as error:  # the disk's: no other mirror will do better
+                advice = "set COURSE_CACHE to a folder that can be written and has room"
                 raise Unavailable(data_set, [f"cache: {cache}: {error}; {advice}"]) from error
     raise Unavailable(data_set, [f"{url}: {problem}" for url, problem in problems.items()])
-
-
-def _explain(error):
-    """Return why a mirror failed, and whether it is worth another try."""
-    match error:
-        case requests.HTTPError(response=response):
-            return f"HTTP {response.status_code}", response.status_code in (429, 500, 502, 503, 504)
-        case requests.Timeout() | ReadTimeoutError() | TimeoutError():
-            return "no answer in time, or too slow", False
-        case requests.exceptions.SSLError():
-            return "no secure connection (its certificate, or a proxy on the way)", False
-        case requests.ConnectionError():
-            return "no connection", True
-        case BrokenTransfer():
-            return "the connection broke off", True
-    return str(error), False  # a wrong hash, a file too long, redirects without end
 
 
 def _retrieve(url, file, cache):
@@ -291,6 +288,7 @@ def _retrieve(url, file, cache):
 
     Until pooch has checked its hash, the file lies in a folder of its own, which goes away with
     any error; what a killed process leaves is known by its name, and the next download removes it.
+    Raises MirrorError where the mirror is at fault, and OSError where the disk is.
     """
     cache.mkdir(parents=True, exist_ok=True)
     for folder in cache.glob(f"{TEMPORARY}*"):
@@ -298,28 +296,60 @@ def _retrieve(url, file, cache):
             if time.time() - folder.stat().st_mtime > STALE_SECONDS:
                 shutil.rmtree(folder, ignore_errors=True)
     with TemporaryDirectory(prefix=TEMPORARY, dir=cache, ignore_cleanup_errors=True) as folder:
-        downloader = partial(_stream, size=file.size)
-        path = pooch.retrieve(url, file.sha256, file.name, folder, downloader=downloader)
+        downloader = partial(_save, size=file.size)
+        try:
+            path = pooch.retrieve(url, file.sha256, file.name, folder, downloader=downloader)
+        except ValueError as error:  # pooch's word for a wrong hash
+            raise MirrorError(str(error), False) from error
         os.replace(path, cache / file.name)  # atomic: within one file system
     return cache / file.name
 
 
-def _stream(url, path, _, size):
-    """Write what url serves to path, at most size bytes, with an end to every wait."""
+def _save(url, path, _, size):
+    """Write what url serves to path."""
+    with open(path, "wb") as file, closing(_stream(url, size)) as chunks:
+        file.writelines(chunks)
+
+
+def _stream(url, size):
+    """Yield what url serves, at most size bytes, with an end to every wait.
+
+    All that goes wrong in here is a MirrorError, and what goes wrong outside is none: settings of
+    the network raise OSError just as the disk does.
+    """
     headers = {"Accept-Encoding": "identity"}  # the file as it is, or its hash would differ
     get = partial(requests.get, url, stream=True, timeout=SILENCE_SECONDS, headers=headers)
-    with _within(OPEN_SECONDS, get) as response, open(path, "wb") as file:
-        response.raise_for_status()
-        start, name = time.monotonic(), url.rpartition("/")[2]
-        with tqdm(desc=name, total=size, unit="B", unit_scale=True, ncols=80) as bar:
-            while chunk := response.raw.read1(2**16, decode_content=False):
-                file.write(chunk)
-                bar.update(len(chunk))
-                seconds = time.monotonic() - start
-                if bar.n > size:
-                    raise ValueError(f"sends more than the {size:,} bytes expected")
-                if seconds > SLOW_SECONDS and bar.n < seconds * SLOW_SPEED:
-                    raise TimeoutError
+    try:
+        with _within(OPEN_SECONDS, get) as response:
+            response.raise_for_status()
+            start, name = time.monotonic(), url.rpartition("/")[2]
+            with tqdm(desc=name, total=size, unit="B", unit_scale=True, ncols=80) as bar:
+                while chunk := response.raw.read1(2**16, decode_content=False):
+                    bar.update(len(chunk))
+                    seconds = time.monotonic() - start
+                    if bar.n > size:
+                        raise ValueError(f"sends more than the {size:,} bytes expected")
+                    if seconds > SLOW_SECONDS and bar.n < seconds * SLOW_SPEED:
+                        raise TimeoutError
+                    yield chunk
+    except Exception as error:
+        raise MirrorError(*_explain(error)) from error
+
+
+def _explain(error):
+    """Return why a mirror failed, and whether it is worth another try."""
+    match error:
+        case requests.HTTPError(response=response):
+            return f"HTTP {response.status_code}", response.status_code in (429, 500, 502, 503, 504)
+        case requests.Timeout() | urllib3.exceptions.ReadTimeoutError() | TimeoutError():
+            return "no answer in time, or too slow", False
+        case requests.exceptions.SSLError():
+            return "no secure connection (its certificate, or a proxy on the way)", False
+        case requests.ConnectionError():
+            return "no connection", True
+        case urllib3.exceptions.HTTPError():
+            return "the connection broke off", True
+    return str(error), False  # a file too long, redirects without end, settings that are wrong
 
 
 def _within(seconds, call):
@@ -373,25 +403,10 @@ def _read_zip(path):
 
 
 def _read_reviews(path):
-    """Return IMDb's reviews, {split: [(text, label)]}: as read before, or from the archive.
+    """Return IMDb's reviews, {split: [(text, label)]}, from one pass over the archive.
 
-    What an earlier call has read lies in the cache, under the archive's hash; where that copy is
-    damaged, the archive is read again.
-    """
-    kept = _places()["cache"] / f"reviews-{pooch.file_hash(path)[:16]}.json.gz"
-    damaged = OSError, EOFError, zlib.error, ValueError, TypeError, LookupError, RuntimeError
-    with suppress(*damaged), gzip.open(kept, "rt", encoding="utf-8") as file:
-        return _complete(json.load(file), kept)
-    splits = _complete(_read_archive(path), path)
-    with suppress(OSError):  # a cache that cannot be written costs seconds, no more
-        _keep(splits, kept)
-    return splits
-
-
-def _read_archive(path):
-    """Return the reviews from one pass over the archive; nothing is unpacked to disk.
-
-    A sparse member is left out: a header alone could ask for any number of zeros.
+    Nothing is unpacked to disk. A sparse member is left out: a header alone could ask for any
+    number of zeros.
     """
     splits = {split: {} for split in SPLITS}
     with tarfile.open(path, "r|*") as archive:
@@ -403,34 +418,17 @@ def _read_archive(path):
                 file, name = archive.extractfile(member), f"{member.name} in {path}"
                 text = _read_member(file, member.size, name)
                 splits[match[1]][match[2] == "pos", int(match[3])] = text  # a repeated name: once
-    return {
-        split: [(text, int(label)) for (label, _), text in sorted(texts.items())]
-        for split, texts in splits.items()
-    }
+    return {split: _complete(texts, f"{split} in {path}") for split, texts in splits.items()}
 
 
-def _complete(splits, path):
-    """Return the reviews of {split: pairs} as tuples, or raise DataError where some are missing."""
-    reviews = {split: [(str(text), label) for text, label in splits[split]] for split in SPLITS}
-    for split, pairs in reviews.items():
-        counts = Counter(label for _, label in pairs)
-        if counts != {0: REVIEWS_PER_CLASS, 1: REVIEWS_PER_CLASS}:
-            wanted = f"{REVIEWS_PER_CLASS:,} reviews of each class"
-            raise DataError(f"{split} in {path} must hold {wanted}, got {dict(counts)}")
-    return reviews
-
-
-def _keep(splits, kept):
-    """Write the reviews to the file ``kept`` of the cache, whole or not at all.
-
-    gzip is here for its checksum: at level 0 it packs nothing, which would take a second.
-    """
-    kept.parent.mkdir(parents=True, exist_ok=True)
-    with TemporaryDirectory(prefix=TEMPORARY, dir=kept.parent) as folder:
-        path = Path(folder) / kept.name
-        with gzip.open(path, "wt", compresslevel=0, encoding="utf-8") as file:
-            file.write(json.dumps(splits))
-        os.replace(path, kept)
+def _complete(texts, name):
+    """Return [(text, label)] in order, or raise DataError, with name, where some are missing."""
+    pairs = [(text, int(label)) for (label, _), text in sorted(texts.items())]
+    counts = Counter(label for _, label in pairs)
+    if counts != {0: REVIEWS_PER_CLASS, 1: REVIEWS_PER_CLASS}:
+        wanted = f"{REVIEWS_PER_CLASS:,} reviews of each class"
+        raise DataError(f"{name} must hold {wanted}, got {dict(counts)}")
+    return pairs
 
 
 def _read_member(member, size, name):
