@@ -76,8 +76,9 @@ def test_device_and_profile_agree(there, monkeypatch, setting, found):
 @pytest.mark.parametrize(
     ("name", "value", "words"),
     [
-        ("COURSE_PROFILE", "fast", "COURSE_PROFILE must be 'full' or 'quick', got 'fast'"),
-        ("COURSE_DEVICE", "tpu", "COURSE_DEVICE must be 'cpu' or 'cuda' or 'mps', got 'tpu'"),
+        ("COURSE_REQUIRE_DATA", "false", "COURSE_REQUIRE_DATA must be 0 or 1, got 'false'"),
+        ("COURSE_PROFILE", "fast", "COURSE_PROFILE must be full or quick, got 'fast'"),
+        ("COURSE_DEVICE", "tpu", "COURSE_DEVICE must be cpu or cuda or mps, got 'tpu'"),
         ("COURSE_DEVICE", "cuda", "COURSE_DEVICE is 'cuda', but PyTorch finds no such device here"),
         ("COURSE_DEVICE", "mps", "COURSE_DEVICE is 'mps', but PyTorch finds no such device here"),
     ],
