@@ -42,7 +42,7 @@ zip: book ## pack the built site into one file
 	  "_build/recurrent-networks-course", "zip", root_dir="_build", base_dir="html"))'
 
 bench: $(READY) ## time the course's own choices against the usual ones
-	$(BIN)/python -m benchmarks.ratios
+	$(BIN)/python benchmarks/ratios.py
 
 linkcheck: $(READY) ## ask every address that the book names; needs the network
 	$(BIN)/jupyter-book build . --builder linkcheck

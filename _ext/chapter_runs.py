@@ -58,11 +58,8 @@ def files_hash(root, *patterns):
 
 def run_key(root, notebook, absent):
     """Return all that a run depends on; absent: tags of data sets that are not at hand."""
-    from utils.runtime import device, profile  # this project's, once Sphinx knows where it is
-
     files = files_hash(root, "requirements*.txt", "constraints.txt")
-    require = os.environ.get("COURSE_REQUIRE_DATA", "")
-    settings = platform.python_version(), device().type, profile(), require
+    settings = platform.python_version(), *surroundings.settings()
     tags = compare.data_tags(*compare.code_cells(notebook))
     return [compare.code_hash(notebook), files, *settings, *sorted(absent & tags)]
 
@@ -137,7 +134,7 @@ def run_chapters(app):
         return
     sys.path.insert(0, str(root))
     try:
-        surroundings.check()
+        surroundings.python_path(root / "chapters"), surroundings.settings()
     except (ImportError, ValueError) as error:
         sys.exit(str(error))
     missing, runs = compare.missing_tags(), Path(app.outdir).parent / "runs"

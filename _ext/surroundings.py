@@ -21,9 +21,8 @@ def python_path(folder):
     return os.pathsep.join(filter(None, [str(ROOT), os.environ.get("PYTHONPATH")]))
 
 
-def check():
-    """Raise ImportError or ValueError for what would keep every chapter from running."""
-    python_path(ROOT / "chapters")
-    from utils.runtime import device, profile  # this project's, once Sphinx knows where it is
+def settings():
+    """Return what the environment chooses; raise ValueError for what cannot be chosen."""
+    from utils.runtime import device, profile, switch  # once Sphinx knows where they are
 
-    device(), profile()
+    return device().type, profile(), switch("COURSE_REQUIRE_DATA")

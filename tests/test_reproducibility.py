@@ -1,11 +1,9 @@
 """Every chapter again and again: the compared outputs are the same in any surroundings.
 
-Three fresh kernels are compared with the outputs that a chapter stores. The build's had the data at
-hand, one thread where there are fewer than eight cores, and hashes that nobody chose; a difference
-fails the build. nbval's has the data at hand, two threads, and one seed of Python's hashes. The one
-started here has no data but the samples, two threads, and another seed, and runs each cell twice
-before the next. Where no data is at hand, the book was made with the samples as well, and the
-outputs that follow from them are compared, too.
+The build's kernel had the data at hand, one thread where there are fewer than eight cores, and any
+hashes. nbval's has the data, two threads, and one seed of Python's hashes. The one started here has
+the samples alone, two threads, another seed, and runs each cell twice. Where no data is at hand,
+the book was made with the samples as well, and the outputs that follow from them are compared, too.
 """
 
 import re
@@ -51,10 +49,7 @@ def read(path):
 
 
 def differences(stored, executed, missing=None):
-    """Return the sources of the cells whose compared outputs are not the stored ones.
-
-    Left out are cells with one of the tags `missing`, by default those of data sets not at hand.
-    """
+    """Return the sources of the cells that differ, but for those with tags of missing data."""
     missing = missing_tags() if missing is None else missing
     return [source for source, one, other in compared(stored, executed, missing) if one != other]
 

@@ -30,6 +30,14 @@ class ClaimError(AssertionError):
     """A statement the prose makes is not true of this run."""
 
 
+def _setting(name, choices, default):
+    """Return what an environment variable says, which must be a choice, or a default."""
+    value = os.environ.get(name) or default
+    if value not in choices:
+        raise ValueError(f"{name} must be {' or '.join(choices)}, got {value!r}")
+    return value
+
+
 def device():
     """Return the device that COURSE_DEVICE names, else CUDA's where there is one, else the CPU.
 
@@ -52,12 +60,9 @@ def profile():
     return _setting("COURSE_PROFILE", ("full", "quick"), usual)
 
 
-def _setting(name, choices, default):
-    """Return what an environment variable says, which must be a choice, or a default."""
-    value = os.environ.get(name) or default
-    if value not in choices:
-        raise ValueError(f"{name} must be {' or '.join(map(repr, choices))}, got {value!r}")
-    return value
+def switch(name):
+    """Return whether an environment variable is 1; ValueError unless 0, 1, empty or unset."""
+    return _setting(name, ("0", "1"), "0") == "1"
 
 
 def switch(name):
