@@ -221,12 +221,12 @@ def _obtain(data_set):
 
 def _places():
     """Return {place: folder}, in the order of the search; no cache where no home is known."""
-    data = os.path.expanduser(os.environ.get("COURSE_DATA", ""))
-    cache = os.environ.get("COURSE_CACHE") or pooch.os_cache("recurrent-networks-course")
-    folders = {"COURSE_DATA": data} if data else {}
-    if not (cache := os.path.expanduser(cache)).startswith("~"):
-        folders["cache"] = cache
-    return {place: ROOT / folder for place, folder in folders.items()}
+    data, cache = os.environ.get("COURSE_DATA"), os.environ.get("COURSE_CACHE")
+    places = {"COURSE_DATA": ROOT / os.path.expanduser(data)} if data else {}
+    with suppress(RuntimeError):
+        folder = Path(cache or pooch.os_cache("recurrent-networks-course"))
+        places["cache"] = ROOT / folder.expanduser()
+    return places
 
 
 def _search(data_set):
