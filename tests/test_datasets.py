@@ -329,7 +329,7 @@ def test_course_data_comes_first_and_is_not_written_to(serve, server, cache, dat
     assert server.requests["good"] == 2 and not list(data.iterdir())
 
 
-@pytest.mark.parametrize("content", [CONTENT.swapcase(), CONTENT[:-1], b"", None])
+@pytest.mark.parametrize("content", [CONTENT.swapcase(), CONTENT[:-1], b"", None], ids=range(4))
 def test_a_wrong_file_in_course_data_is_an_error(serve, cache, data, content):
     path, problem = data / "tiny.txt", "cannot be read (Is a directory)"
     if content is None:
