@@ -153,12 +153,9 @@ def test_a_download_is_verified_cached_and_reported(serve, server, cache, capsys
 
 
 DEAD = ["missing", "wrong", "hang", "trickle", "broken", "truncated"]
-REQUESTS = {(kind, "good"): {kind: 1, "good": 1} for kind in DEAD} | {
-    ("good", "missing"): {"good": 1},
-    ("moved",): {"moved": 1, "good": 1},
-    ("encoded",): {"encoded": 1},
-    ("flaky",): {"flaky": 2},
-}
+REQUESTS = {(kind, "good"): {kind: 1, "good": 1} for kind in DEAD}
+REQUESTS |= {(kind, "missing"): {kind: 1} for kind in ("good", "encoded", "packed")}
+REQUESTS |= {("moved",): {"moved": 1, "good": 1}, ("flaky",): {"flaky": 2}}
 
 
 @pytest.mark.parametrize("kinds", REQUESTS)
