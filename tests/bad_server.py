@@ -1,5 +1,6 @@
 """A web server on this machine that misbehaves in one way for each path."""
 
+import gzip
 import threading
 from collections import Counter
 from contextlib import contextmanager, suppress
@@ -35,6 +36,13 @@ class Handler(BaseHTTPRequestHandler):
         """Serve the content, calling it gzip, as some servers do with archives."""
         self.start(**{"Content-Encoding": "gzip"})
         self.wfile.write(CONTENT)
+
+    def packed(self):
+        """Serve the content as gzip to a client that takes it."""
+        takes_gzip = "gzip" in self.headers.get("Accept-Encoding", "")
+        content = gzip.compress(CONTENT) if takes_gzip else CONTENT
+        self.start(length=len(content), **({"Content-Encoding": "gzip"} if takes_gzip else {}))
+        self.wfile.write(content)
 
     def missing(self):
         """Answer 404 with a page that says so."""

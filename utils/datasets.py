@@ -84,7 +84,7 @@ class Unavailable(DataError):
         super().__init__("\n".join([*lines, f"{advice} that holds {files}."]))
 
 
-class MirrorError(Exception):
+class _MirrorError(Exception):
     """A mirror does not serve a file: the reason, and whether another try may help."""
 
 
@@ -221,12 +221,12 @@ def _obtain(data_set):
 
 def _places():
     """Return {place: folder}, in the order of the search; no cache where no home is known."""
-    data = os.path.expanduser(os.environ.get("COURSE_DATA", ""))
-    cache = os.environ.get("COURSE_CACHE") or pooch.os_cache("recurrent-networks-course")
-    folders = {"COURSE_DATA": data} if data else {}
-    if not (cache := os.path.expanduser(cache)).startswith("~"):
-        folders["cache"] = cache
-    return {place: ROOT / folder for place, folder in folders.items()}
+    data, cache = os.environ.get("COURSE_DATA"), os.environ.get("COURSE_CACHE")
+    places = {"COURSE_DATA": ROOT / os.path.expanduser(data)} if data else {}
+    with suppress(RuntimeError):
+        folder = Path(cache or pooch.os_cache("recurrent-networks-course"))
+        places["cache"] = ROOT / folder.expanduser()
+    return places
 
 
 def _search(data_set):
@@ -273,7 +273,7 @@ def _download(data_set):
         for url, file in list(waiting.items()):
             try:
                 return _retrieve(url, file, cache), url
-            except MirrorError as error:
+            except _MirrorError as error:
                 problems[url], again = error.args
                 if not again:
                     del waiting[url]
@@ -288,7 +288,7 @@ def _retrieve(url, file, cache):
 
     Until pooch has checked its hash, the file lies in a folder of its own, which goes away with
     any error; what a killed process leaves is known by its name, and the next download removes it.
-    Raises MirrorError where the mirror is at fault, and OSError where the disk is.
+    Raises _MirrorError where the mirror is at fault, and OSError where the disk is.
     """
     cache.mkdir(parents=True, exist_ok=True)
     for folder in cache.glob(f"{TEMPORARY}*"):
@@ -300,7 +300,7 @@ def _retrieve(url, file, cache):
         try:
             path = pooch.retrieve(url, file.sha256, file.name, folder, downloader=downloader)
         except ValueError as error:  # pooch's word for a wrong hash
-            raise MirrorError(str(error), False) from error
+            raise _MirrorError(str(error), False) from error
         os.replace(path, cache / file.name)  # atomic: within one file system
     return cache / file.name
 
@@ -314,7 +314,7 @@ def _save(url, path, _, size):
 def _stream(url, size):
     """Yield what url serves, at most size bytes, with an end to every wait.
 
-    All that goes wrong in here is a MirrorError, and what goes wrong outside is none: settings of
+    All that goes wrong in here is a _MirrorError, and what goes wrong outside is none: settings of
     the network raise OSError just as the disk does.
     """
     headers = {"Accept-Encoding": "identity"}  # the file as it is, or its hash would differ
@@ -333,7 +333,7 @@ def _stream(url, size):
                         raise TimeoutError
                     yield chunk
     except Exception as error:
-        raise MirrorError(*_explain(error)) from error
+        raise _MirrorError(*_explain(error)) from error
 
 
 def _explain(error):

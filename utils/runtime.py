@@ -65,14 +65,6 @@ def switch(name):
     return _setting(name, ("0", "1"), "0") == "1"
 
 
-def switch(name):
-    """Return whether an environment variable is 1; ValueError unless 0, 1, empty or unset."""
-    value = os.environ.get(name) or "0"
-    if value not in ("0", "1"):
-        raise ValueError(f"{name} must be 0 or 1, got {value!r}")
-    return value == "1"
-
-
 def budget(*, full, quick):
     """Return ``full`` on the full profile and ``quick`` on the quick one.
 
