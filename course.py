@@ -198,6 +198,11 @@ def zip():
     say("The site is packed in", shutil.make_archive(name, "zip", "_build", "html"))
 
 
+def notebooks():
+    """build the site, and in _build/notebooks the copies of the chapters that run on Colab"""
+    book()
+
+
 def bench():
     """time the course's own choices against the usual ones"""
     tool("python", "benchmarks/ratios.py")
@@ -225,7 +230,7 @@ def clean():
         shutil.rmtree(folder, ignore_errors=True)
 
 
-COMMANDS = [help, book, test, record, serve, zip, bench, linkcheck, lock, clean]
+COMMANDS = [help, book, test, record, serve, zip, notebooks, bench, linkcheck, lock, clean]
 COMMANDS = {command.__name__: command for command in COMMANDS}
 
 

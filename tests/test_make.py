@@ -10,6 +10,8 @@ import socket
 import subprocess
 import sys
 import threading
+import tomllib
+from contextlib import contextmanager
 from functools import partial
 from http.server import HTTPServer, SimpleHTTPRequestHandler
 from pathlib import Path
@@ -17,9 +19,13 @@ from urllib.request import urlopen
 from zipfile import ZipFile
 
 import pytest
+import yaml
 
 ROOT = Path(__file__).parents[1]
 sys.path.insert(0, str(ROOT))
+sys.path.insert(0, str(ROOT / ".ci"))
+import published  # noqa: E402
+
 import course  # noqa: E402
 
 LOCAL = ("127.0.0.1", 0)
@@ -55,6 +61,16 @@ def tree(tmp_path):
         (folder / "path" / name).symlink_to(shutil.which(name))
     add(folder, "python3", STAND_IN)
     return folder
+
+
+@contextmanager
+def served(folder):
+    """Serve a folder to this machine; give its address."""
+    handler = partial(SimpleHTTPRequestHandler, directory=folder)
+    with HTTPServer(LOCAL, handler) as server:
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+        yield f"http://127.0.0.1:{server.server_port}"
+        server.shutdown()
 
 
 def add(tree, name, script):
@@ -180,11 +196,12 @@ def package(folder, version):
     """Put a package named torch, with nothing in it, into an index of packages."""
     folder.mkdir(parents=True)
     with ZipFile(folder / f"torch-{version}-py3-none-any.whl", "w") as wheel:
-        for name, text in {
-            "METADATA": f"Metadata-Version: 2.1\nName: torch\nVersion: {version}\n",
-            "WHEEL": "Wheel-Version: 1.0\nRoot-Is-Purelib: true\nTag: py3-none-any\n",
+        about = {
+            "METADATA": f"Metadata-Version: 2.1\nName: torch\nVersion: {version}",
             "RECORD": "",
-        }.items():
+        }
+        about["WHEEL"] = "Wheel-Version: 1.0\nRoot-Is-Purelib: true\nTag: py3-none-any"
+        for name, text in about.items():
             wheel.writestr(f"torch-{version}.dist-info/{name}", text)
 
 
@@ -195,20 +212,14 @@ def test_the_build_for_the_cpu_comes_from_its_own_index_where_that_answers(tree,
     (tree / "requirements-nodeps.txt").write_text("")
     (tree / "requirements.txt").write_text(f"torch=={TORCH}")
     (tree / "benchmarks").mkdir()
-    (tree / "benchmarks/ratios.py").write_text("from importlib.metadata import version as v\n")
-    with (tree / "benchmarks/ratios.py").open("a") as script:
-        script.write("print(v('torch'))")
-    handler = partial(SimpleHTTPRequestHandler, directory=tmp_path)
-    with socket.create_server(LOCAL) as hangs, HTTPServer(LOCAL, handler) as server:
-        threading.Thread(target=server.serve_forever, daemon=True).start()
-        ours = f"http://127.0.0.1:{server.server_port}"
+    asks = "import importlib.metadata as packages; print(packages.version('torch'))"
+    (tree / "benchmarks/ratios.py").write_text(asks)
+    with socket.create_server(LOCAL) as silent, served(tmp_path) as url:
         torch = (
-            f"http://127.0.0.1:{hangs.getsockname()[1]}" if index == "hangs" else f"{ours}/{index}"
+            f"http://127.0.0.1:{silent.getsockname()[1]}" if index == "hangs" else f"{url}/{index}"
         )
-        settings = {"PIP_CONFIG_FILE": os.devnull, "PIP_INDEX_URL": f"{ours}/packages"}
-        settings |= {"TORCH_INDEX": torch, "PYTHON": sys.executable}
-        said = make(tree, "bench", **settings).stdout
-        server.shutdown()
+        settings = {"PIP_CONFIG_FILE": os.devnull, "PIP_INDEX_URL": f"{url}/packages"}
+        said = make(tree, "bench", TORCH_INDEX=torch, PYTHON=sys.executable, **settings).stdout
     assert said.splitlines()[-1] == TORCH + "+cpu" * (index == "answers"), said
     assert ("did not answer" in said) == (index != "answers")
 
@@ -253,3 +264,35 @@ def test_serve_shows_the_site_on_the_port_that_is_asked_for_or_says_why_not(tree
         with urlopen(f"http://127.0.0.1:{port}/") as answer:
             assert answer.read() == b"the book"
         server.terminate()
+
+
+def test_a_deployment_that_deployed_nothing_fails(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    for name in ["chapters/01_a.ipynb", "pages/b.md", "index.md"]:
+        for path in [Path(name), "site" / Path(name).with_suffix(".html")]:
+            path.parent.mkdir(parents=True, exist_ok=True)
+            path.write_text("word " * 300)
+    published.holds("site", ".html")
+    for page in Path("site").rglob("*.html"):
+        page.write_text("")
+        with pytest.raises(SystemExit, match=page.name):
+            published.holds("site", ".html")
+        page.write_text("word " * 300)
+    with pytest.raises(SystemExit, match=r"01_a\.ipynb$"):
+        published.holds("site", ".ipynb")
+    with served("site") as url:
+        for reason in ["404", "older"]:
+            with pytest.raises(SystemExit, match=reason):
+                published.serves(url, "this", tries=2, pause=0)
+            Path("site/commit.txt").write_text("older")
+        Path("site/commit.txt").write_text("this\n")
+        published.serves(url, "this", tries=1)
+
+
+def test_the_citation_is_of_this_version():
+    cited = yaml.safe_load((ROOT / "CITATION.cff").read_text("utf-8"))
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text("utf-8"))["project"]
+    assert {"cff-version", "message", "title", "authors"} <= set(cited)
+    assert cited["version"] == project["version"]
+    assert project["description"].startswith(cited["title"])
+    assert cited["authors"] == [{"name": f"The authors of {cited['title']}"}]

@@ -1,6 +1,7 @@
-"""What the project uses is pinned: directly in requirements.txt, the rest in constraints.txt."""
+"""What the project uses is pinned: packages and what they need, the actions of the workflows."""
 
 import ast
+import re
 import sys
 from importlib.metadata import distribution, packages_distributions
 from pathlib import Path
@@ -9,9 +10,11 @@ import nbformat
 import yaml
 from packaging.requirements import Requirement
 from packaging.utils import canonicalize_name as canonical
-from packaging.version import Version
 
 ROOT = Path(__file__).parents[1]
+sys.path.insert(0, str(ROOT))
+import course  # noqa: E402
+
 FOLDERS = ["utils", "_ext", "tests", "benchmarks"]
 CUDA = ("cuda-", "nvidia-", "triton")  # PyTorch asks for these where it is built for CUDA
 
@@ -29,6 +32,10 @@ LOCKED = {
     for r in requirements("constraints.txt")
     if r.marker is None or r.marker.evaluate()
 }
+
+
+CUDA_ONLY = {name for name in LOCKED if name.startswith(CUDA)}
+PINNED = {name: pin for name, pin in LOCKED.items() if name not in CUDA_ONLY}
 
 
 def sources():
@@ -51,25 +58,22 @@ def used():
             modules.add(node.module)
     config = yaml.safe_load((ROOT / "_config.yml").read_text("utf-8"))["sphinx"]["config"]
     modules |= {config.get("html_theme", "sphinx_book_theme"), *config["extensions"]}
-    own = {"utils", *(path.stem for name in FOLDERS for path in (ROOT / name).glob("*.py"))}
+    own = {
+        "utils",
+        "course",
+        "published",
+        *(path.stem for name in FOLDERS for path in (ROOT / name).glob("*.py")),
+    }
     shared = "sphinxcontrib."  # a folder that several packages put their modules into
     modules = {name.replace(".", "-", name.startswith(shared)).split(".")[0] for name in modules}
     return modules - sys.stdlib_module_names - own
 
 
 def needed():
-    """Return the names of all that the direct dependencies depend on, here and now."""
-    waiting, seen = list(DIRECT.values()), set()
-    while waiting:
-        requirement = waiting.pop()
-        name = canonical(requirement.name)
-        extras = {"", *requirement.extras}
-        if (name, *extras) not in seen:
-            seen.add((name, *extras))
-            for child in map(Requirement, distribution(name).requires or []):
-                if child.marker is None or any(child.marker.evaluate({"extra": e}) for e in extras):
-                    waiting.append(child)
-    return {name for name, *_ in seen}
+    """Return the names of all that is required, or that a pinned package depends on here."""
+    asked = [Requirement(text) for name in PINNED for text in distribution(name).requires or []]
+    met = {canonical(r.name) for r in asked if not r.marker or r.marker.evaluate({"extra": ""})}
+    return met | {*DIRECT}
 
 
 def test_everything_that_the_code_uses_is_required():
@@ -80,18 +84,28 @@ def test_everything_that_the_code_uses_is_required():
 
 
 def test_constraints_pin_what_is_needed_and_nothing_else():
-    names = needed()
-    assert not names - set(LOCKED), "make lock writes constraints.txt anew"
-    assert not {name for name in set(LOCKED) - names if not name.startswith(CUDA)}, "as above"
+    assert needed() - {*CUDA_ONLY} == {*PINNED}, "make lock writes constraints.txt anew"
 
 
 def test_what_is_installed_is_what_is_pinned():
-    pins = {name: LOCKED[name] for name in needed()} | WITHOUT_DEPENDENCIES
-    installed = {name: Version(distribution(name).version) for name in pins}
-    wrong = {
-        name: f"{version} is installed, {pins[name]} is pinned: make book brings it up to date"
-        for name, version in installed.items()
-        if version not in pins[name].specifier
-    }
-    assert not wrong
     assert all(LOCKED[name].specifier == r.specifier for name, r in DIRECT.items())
+    for name, pin in [*PINNED.items(), *WITHOUT_DEPENDENCIES.items()]:
+        version = distribution(name).version
+        assert version in pin.specifier, f"{name} {version}: make book brings it up to date"
+
+
+def test_workflows_pin_their_actions_run_our_commands_and_write_only_where_they_publish():
+    pin, pins, writes = re.compile(r"actions/[\w-]+@[0-9a-f]{40}  # v\d+\.\d+\.\d+"), set(), {}
+    for path in ROOT.glob(".github/workflows/*.yml"):
+        text = path.read_text("utf-8")
+        flow, found = yaml.safe_load(text), re.findall(r"uses: (.*)", text)
+        assert found and all(map(pin.fullmatch, found)) and flow["concurrency"]
+        assert flow["permissions"] == {"contents": "read"}
+        assert {*" ".join(re.findall(r"make (.*)", text)).split()} <= {*course.COMMANDS}
+        pins |= {*found}
+        for name, job in flow["jobs"].items():
+            assert job["timeout-minutes"] <= 60, name
+            writes[name] = {of for of, may in job.get("permissions", {}).items() if may == "write"}
+    assert len(pins) == len({action.partition("@")[0] for action in pins}), "two pins of one action"
+    publishing = {"notebooks": {"contents"}, "site": {"pages", "id-token"}}
+    assert {name: may for name, may in writes.items() if may} == publishing
