@@ -177,13 +177,13 @@ def record():
 
 def serve():
     """show the built site on this computer alone; PORT=8123 names another port than 8000"""
-    from http.server import HTTPServer, SimpleHTTPRequestHandler
+    from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
 
     port = os.environ.get("PORT", "8000")
     if not Path("_build/html/index.html").exists():
         sys.exit(f"There is no built site yet: {MAKE} book builds it.")
     try:
-        server = HTTPServer(("127.0.0.1", int(port)), SimpleHTTPRequestHandler)
+        server = ThreadingHTTPServer(("127.0.0.1", int(port)), SimpleHTTPRequestHandler)
     except (OSError, OverflowError, ValueError):
         sys.exit(f"Port {port} is busy, or no port. Name another one: {MAKE} serve PORT=8123")
     os.chdir("_build/html")

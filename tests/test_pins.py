@@ -15,81 +15,60 @@ ROOT = Path(__file__).parents[1]
 sys.path.insert(0, str(ROOT))
 import course  # noqa: E402
 
-FOLDERS = ["utils", "_ext", "tests", "benchmarks"]
+CODE = [*ROOT.glob("*.py"), ROOT / ".ci/published.py"]
+CODE += [
+    path for of in ["utils", "_ext", "tests", "benchmarks"] for path in ROOT.glob(f"{of}/**/*.py")
+]
 CUDA = ("cuda-", "nvidia-", "triton")  # PyTorch asks for these where it is built for CUDA
 
 
-def requirements(name):
-    """Return the requirements in a file of pip's, but for this repository's own package."""
-    lines = (line.split("#")[0].strip() for line in (ROOT / name).read_text().splitlines())
-    return [Requirement(line) for line in lines if line and not line.startswith("-e")]
+def pins(file):
+    """Return {name: requirement} of a file of pip's, as far as it holds here and without CUDA."""
+    lines = [line.split("#")[0].strip() for line in (ROOT / file).read_text("utf-8").splitlines()]
+    found = [Requirement(line) for line in lines if line and not line.startswith("-e")]
+    found = [r for r in found if not r.marker or r.marker.evaluate()]
+    return {canonical(r.name): r for r in found if not r.name.startswith(CUDA)}
 
 
-DIRECT = {canonical(r.name): r for r in requirements("requirements.txt")}
-WITHOUT_DEPENDENCIES = {canonical(r.name): r for r in requirements("requirements-nodeps.txt")}
-LOCKED = {
-    canonical(r.name): r
-    for r in requirements("constraints.txt")
-    if r.marker is None or r.marker.evaluate()
-}
-
-
-CUDA_ONLY = {name for name in LOCKED if name.startswith(CUDA)}
-PINNED = {name: pin for name, pin in LOCKED.items() if name not in CUDA_ONLY}
-
-
-def sources():
-    """Yield the code of every module and of every chapter's cells."""
-    for folder in FOLDERS:
-        yield from (path.read_text("utf-8") for path in (ROOT / folder).rglob("*.py"))
-    yield (ROOT / "conftest.py").read_text("utf-8")
-    for path in (ROOT / "chapters").glob("*.ipynb"):
-        cells = nbformat.read(path, as_version=4).cells
-        yield "\n".join(cell.source for cell in cells if cell.cell_type == "code")
+DIRECT, ALONE = pins("requirements.txt"), pins("requirements-nodeps.txt")
+PINNED = pins("constraints.txt")
 
 
 def used():
     """Return the top-level modules that the code imports or _config.yml names, but for our own."""
-    modules = set()
-    for node in (node for source in sources() for node in ast.walk(ast.parse(source))):
+    sources = [path.read_text("utf-8") for path in CODE]
+    for path in ROOT.glob("chapters/*.ipynb"):
+        cells = nbformat.read(path, as_version=4).cells
+        sources.append("\n".join(cell.source for cell in cells if cell.cell_type == "code"))
+    config = yaml.safe_load((ROOT / "_config.yml").read_text("utf-8"))["sphinx"]["config"]
+    modules = {config.get("html_theme", "sphinx_book_theme"), *config["extensions"]}
+    for node in (node for source in sources for node in ast.walk(ast.parse(source))):
         if isinstance(node, ast.Import):
             modules |= {alias.name for alias in node.names}
         elif isinstance(node, ast.ImportFrom):
             modules.add(node.module)
-    config = yaml.safe_load((ROOT / "_config.yml").read_text("utf-8"))["sphinx"]["config"]
-    modules |= {config.get("html_theme", "sphinx_book_theme"), *config["extensions"]}
-    own = {
-        "utils",
-        "course",
-        "published",
-        *(path.stem for name in FOLDERS for path in (ROOT / name).glob("*.py")),
-    }
     shared = "sphinxcontrib."  # a folder that several packages put their modules into
     modules = {name.replace(".", "-", name.startswith(shared)).split(".")[0] for name in modules}
-    return modules - sys.stdlib_module_names - own
-
-
-def needed():
-    """Return the names of all that is required, or that a pinned package depends on here."""
-    asked = [Requirement(text) for name in PINNED for text in distribution(name).requires or []]
-    met = {canonical(r.name) for r in asked if not r.marker or r.marker.evaluate({"extra": ""})}
-    return met | {*DIRECT}
+    return modules - sys.stdlib_module_names - {"utils", *(path.stem for path in CODE)}
 
 
 def test_everything_that_the_code_uses_is_required():
-    required, providers = {*DIRECT, *WITHOUT_DEPENDENCIES}, packages_distributions()
+    providers = packages_distributions()
     packages = {name: {*map(canonical, providers.get(name, [name]))} for name in used()}
-    assert {name: found for name, found in packages.items() if not found & required} == {}
+    assert {name for name, found in packages.items() if not found & {*DIRECT, *ALONE}} == set()
     assert all(str(r.specifier).startswith("==") for r in DIRECT.values())
 
 
 def test_constraints_pin_what_is_needed_and_nothing_else():
-    assert needed() - {*CUDA_ONLY} == {*PINNED}, "make lock writes constraints.txt anew"
+    asked = [Requirement(text) for name in PINNED for text in distribution(name).requires or []]
+    met = {canonical(r.name) for r in asked if not r.marker or r.marker.evaluate({"extra": ""})}
+    needed = {name for name in {*DIRECT, *met} if not name.startswith(CUDA)}
+    assert needed == {*PINNED}, "make lock writes constraints.txt anew"
 
 
 def test_what_is_installed_is_what_is_pinned():
-    assert all(LOCKED[name].specifier == r.specifier for name, r in DIRECT.items())
-    for name, pin in [*PINNED.items(), *WITHOUT_DEPENDENCIES.items()]:
+    assert all(PINNED[name].specifier == r.specifier for name, r in DIRECT.items())
+    for name, pin in [*PINNED.items(), *ALONE.items()]:
         version = distribution(name).version
         assert version in pin.specifier, f"{name} {version}: make book brings it up to date"
 
