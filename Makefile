@@ -1,5 +1,5 @@
 # The commands of the course, which course.py has; `make` alone lists them.
-COMMANDS := help book test record serve zip notebooks bench linkcheck lock clean
+COMMANDS := help book test notebooks test-colab record serve zip bench linkcheck lock clean
 PYTHON ?= python3
 
 .PHONY: $(COMMANDS)

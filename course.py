@@ -19,6 +19,7 @@ BIN = Path(".venv", "Scripts" if os.name == "nt" else "bin")
 READY = Path(".venv", ".ready")  # which PyTorch .venv holds, and a hash of what it was made from
 PINS = ["requirements.txt", "requirements-nodeps.txt", "constraints.txt", "pyproject.toml"]
 CPU_INDEX = "https://download.pytorch.org/whl/cpu"  # a tenth of the size of the build with CUDA
+PARALLEL = ["--dist", "loadgroup", "--no-loadscope-reorder"]
 CHINESE = """import sys; from utils.plotting import cjk_fonts; sys.exit(not cjk_fonts() and
 "Figures with Chinese text need a font for it to be recorded: install Noto Sans CJK.")"""
 say = partial(print, flush=True)  # or what pip and the tools say would come before it
@@ -35,6 +36,12 @@ def tool(name, *arguments, **variables):
     code = subprocess.call([str(BIN / name), *arguments], env={**os.environ, **variables})
     if code:
         sys.exit(code)
+
+
+def pytest(*arguments):
+    """Run tests side by side; one worker more than cores, since each now and then waits."""
+    workers = ["-n", str(os.cpu_count() + 1), "--maxprocesses", "8"]
+    tool("python", "-m", "pytest", *arguments, *workers, *PARALLEL)
 
 
 def minor(python, imports="sys"):
@@ -159,11 +166,20 @@ def test():
     book()
     tool("ruff", "check", ".")
     tool("ruff", "format", "--check", ".")
-    # One worker more than there are cores: each waits now and then for a browser or a kernel.
-    workers = ["-n", str(os.cpu_count() + 1), "--maxprocesses", "8"]
-    workers += ["--dist", "loadgroup", "--no-loadscope-reorder"]
-    tool("python", "-m", "pytest", "tests", "--cov", "--cov-report=term", *workers)
-    tool("python", "-m", "pytest", "chapters", "--nbval", *workers)
+    pytest("tests", "--cov", "--cov-report=term")
+    pytest("chapters", "--nbval")
+
+
+def notebooks():
+    """write copies of the chapters for Colab, Kaggle and editors"""
+    book()
+    say(f"The copies are in _build/notebooks; {MAKE} test-colab runs them.")
+
+
+def test_colab():
+    """run every copy with Colab's versions, in an empty folder, then without a network"""
+    notebooks()
+    pytest("tests/test_notebooks.py", "-m", "")
 
 
 def record():
@@ -198,11 +214,6 @@ def zip():
     say("The site is packed in", shutil.make_archive(name, "zip", "_build", "html"))
 
 
-def notebooks():
-    """build the site, and in _build/notebooks the copies of the chapters that run on Colab"""
-    book()
-
-
 def bench():
     """time the course's own choices against the usual ones"""
     tool("python", "benchmarks/ratios.py")
@@ -230,8 +241,8 @@ def clean():
         shutil.rmtree(folder, ignore_errors=True)
 
 
-COMMANDS = [help, book, test, record, serve, zip, notebooks, bench, linkcheck, lock, clean]
-COMMANDS = {command.__name__: command for command in COMMANDS}
+COMMANDS = [help, book, test, notebooks, test_colab, record, serve, zip, bench, linkcheck, lock]
+COMMANDS = {command.__name__.replace("_", "-"): command for command in [*COMMANDS, clean]}
 
 
 def main(arguments):

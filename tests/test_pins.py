@@ -83,7 +83,7 @@ def test_workflows_pin_their_actions_run_our_commands_and_write_only_where_they_
         assert {*" ".join(re.findall(r"make (.*)", text)).split()} <= {*course.COMMANDS}
         pins |= {*found}
         for name, job in flow["jobs"].items():
-            assert job["timeout-minutes"] <= 60, name
+            assert job["timeout-minutes"] <= 90, name
             writes[name] = {of for of, may in job.get("permissions", {}).items() if may == "write"}
     assert len(pins) == len({action.partition("@")[0] for action in pins}), "two pins of one action"
     publishing = {"notebooks": {"contents"}, "site": {"pages", "id-token"}}
