@@ -247,10 +247,11 @@ def test_serve_shows_the_site_on_the_port_that_is_asked_for_or_says_why_not(tree
             assert re.fullmatch(rf"Port {port} is busy, .*: make serve PORT=8123", said)
     command = [sys.executable, "course.py", "serve", f"PORT={port}"]
     with subprocess.Popen(command, cwd=tree, text=True, stdout=subprocess.PIPE) as server:
-        assert f"http://127.0.0.1:{port}/" in server.stdout.readline()
-        with urlopen(f"http://127.0.0.1:{port}/") as answer:
-            assert answer.read() == b"the book"
-        server.terminate()
+        try:
+            assert f"http://127.0.0.1:{port}/" in server.stdout.readline()
+            assert urlopen(f"http://127.0.0.1:{port}/").read() == b"the book"
+        finally:
+            server.terminate()
 
 
 def test_a_deployment_that_deployed_nothing_fails(tmp_path, monkeypatch):
