@@ -1,110 +1,148 @@
-"""The commands, with stand-ins for Python and its tools: what they say, and what they leave."""
+"""The commands: what they say and leave, with stand-ins for the tools; set-up also with pip."""
 
+import ast
 import os
 import pty
 import re
+import shlex
 import shutil
 import socket
 import subprocess
 import sys
+import threading
+import tomllib
+from contextlib import contextmanager
+from functools import partial
+from http.server import HTTPServer, SimpleHTTPRequestHandler
 from pathlib import Path
 from urllib.request import urlopen
+from zipfile import ZipFile
 
 import pytest
+import yaml
 
 ROOT = Path(__file__).parents[1]
-FILES = ["Makefile", "setup.sh", "pyproject.toml", "requirements.txt"]
-FILES += ["requirements-nodeps.txt", "constraints.txt"]
+sys.path.insert(0, str(ROOT))
+sys.path.insert(0, str(ROOT / ".ci"))
+import published  # noqa: E402
+
+import course  # noqa: E402
+
+LOCAL = ("127.0.0.1", 0)
+MAKE = shutil.which("make")
+PARTS = ["jupyter-book build . -W -n", "ruff check .", "ruff format --check ."]
+PARTS += ["python -m pytest tests --cov --cov-report=term -n", "python -m pytest chapters --nbval"]
+TORCH = course.torch_pin()[len("torch==") :]
 # It stands in for python3, for .venv/bin/python and for the tools beside it. It writes down how it
 # was called, knows how to make a .venv of itself, and fails where FAIL is among its arguments.
-STAND_IN = """#!/bin/sh
+STAND_IN = f"""#!/bin/sh
+[ "$1" = course.py ] && exec {sys.executable} -c "import runpy, sys
+sys.executable, sys.argv = '$0', sys.argv[1:]
+runpy.run_path('course.py', run_name='__main__')" "$@"
 echo "$(basename "$0") $*" >> calls
-case "$*" in
+case "$0 $*" in
+  .venv*version_info*) cat .venv/minor ;;
   *version_info*) echo "$MINOR" ;;
-  "-m venv .venv") mkdir -p .venv/bin; for name in python jupyter-book ruff; do
-    cp "$0" .venv/bin/$name; done ;;
+  *"-m venv --clear .venv") mkdir -p .venv/bin; for name in python jupyter-book ruff; do
+    cp "$0" .venv/bin/$name; done; echo "$MINOR" > .venv/minor
+    echo "command = python3 -m venv $PWD/.venv" > .venv/pyvenv.cfg ;;
 esac
-case "$(basename "$0") $*" in *"${FAIL:-nothing}"*) echo "no way" >&2; exit 1 ;; esac
+case "$(basename "$0") $*" in *"${{FAIL:-nothing}}"*) echo "no way" >&2; exit 1 ;; esac
 """
 
 
 @pytest.fixture
 def tree(tmp_path):
     """Return a folder with what the commands read, where python3 is the stand-in."""
-    for name in FILES:
-        shutil.copy2(ROOT / name, tmp_path)
-    (tmp_path / "path").mkdir()
-    (tmp_path / "path/python3").write_text(STAND_IN)
-    (tmp_path / "path/python3").chmod(0o755)
-    return tmp_path
+    folder = tmp_path / "tree"
+    (folder / "path").mkdir(parents=True)
+    for name in ["Makefile", "course.py", *course.PINS]:
+        shutil.copy2(ROOT / name, folder)
+    for name in ["basename", "cat", "cp", "mkdir"]:
+        (folder / "path" / name).symlink_to(shutil.which(name))
+    add(folder, "python3", STAND_IN)
+    return folder
+
+
+@contextmanager
+def served(folder):
+    """Serve a folder to this machine; give its address."""
+    handler = partial(SimpleHTTPRequestHandler, directory=folder)
+    with HTTPServer(LOCAL, handler) as server:
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+        yield f"http://127.0.0.1:{server.server_port}"
+        server.shutdown()
+
+
+def add(tree, name, script):
+    """Put a program on the path of the tree."""
+    (tree / "path" / name).write_text(script)
+    (tree / "path" / name).chmod(0o755)
 
 
 def make(tree, *arguments, stdout=subprocess.PIPE, **variables):
     """Run make in the tree; return its result, what it printed as text."""
-    env = {name: os.environ[name] for name in ("HOME", "PATH") if name in os.environ}
-    env |= {"PATH": f"{tree / 'path'}:{env['PATH']}", "MINOR": "12", **variables}
-    return subprocess.run(
-        ["make", *arguments], cwd=tree, env=env, stdout=stdout, stderr=subprocess.PIPE, text=True
-    )
+    env = {"PATH": str(tree / "path"), "HOME": str(tree), "MINOR": "12", **variables}
+    options = {"stdout": stdout, "stderr": subprocess.PIPE, "text": True, "timeout": 400}
+    return subprocess.run([MAKE, *arguments], cwd=tree, env=env, **options)
 
 
-def calls(tree):
-    """Return the calls of the stand-ins so far."""
-    return (tree / "calls").read_text().splitlines() if (tree / "calls").exists() else []
+def calls(tree, word=""):
+    """Return the calls of the stand-ins so far that have a word in them."""
+    lines = (tree / "calls").read_text().splitlines() if (tree / "calls").exists() else []
+    return [line for line in lines if word in line and 'f""' not in line]
 
 
 def words(result):
     """Return what a failing command says of its own, after checking that it says no more."""
-    assert result.returncode != 0
-    lines = [line for line in result.stderr.splitlines() if not line.startswith("make")]
-    assert "Traceback" not in result.stderr and "usage:" not in result.stderr
-    return "\n".join(lines)
+    assert result.returncode != 0 and "Traceback" not in result.stderr
+    return "\n".join(line for line in result.stderr.splitlines() if not line.startswith("make"))
 
 
-def test_make_alone_and_make_help_describe_every_command_in_a_line(tree):
+def test_every_command_is_described_in_a_line_and_those_that_pages_name_exist(tree):
     alone = make(tree)
     assert alone.stdout == make(tree, "help").stdout
-    phony = re.search(r"^\.PHONY: (.+)$", (ROOT / "Makefile").read_text(), re.M)[1].split()
     lines = [re.fullmatch(r"make (\S+) +(\S.{15,})", line) for line in alone.stdout.splitlines()]
-    assert [line[1] for line in lines] == phony
+    targets = re.search(r"^COMMANDS := (.+)$", (ROOT / "Makefile").read_text(), re.M)[1].split()
+    assert [line[1] for line in lines] == targets == list(course.COMMANDS)
     assert calls(tree) == []
+    for path in [ROOT / "README.md", ROOT / "CONTRIBUTING.md", *ROOT.glob("pages/*.md")]:
+        text = path.read_text("utf-8")
+        for command in re.findall(r"(?:^|`)(?:make|py.* course\.py) ([a-z].*?)(?:`|$)", text, re.M):
+            goal, *settings = shlex.split(command, comments=True)
+            names = {setting.partition("=")[0] for setting in settings}
+            assert goal in targets and names <= {"PYTHON", "TORCH", "PORT", "NOTEBOOKS"}, command
 
 
-@pytest.mark.parametrize("goal", ["book", "test"])
-def test_a_python_that_will_not_do_is_told_before_anything_is_made(tree, goal):
-    hint = f"Name another one: make {goal} PYTHON=python3.12"
-    torch = re.search(r"^torch==(.+)$", (ROOT / "requirements.txt").read_text(), re.M)[1]
-    for minor, reason in {
-        "10": "Python 3.11 or newer is needed, and python3 is older.",
-        "-93": "Python 3.11 or newer is needed, and python3 is older.",  # 2.7
-        "15": f"PyTorch {torch} has no build for Python 3.15, only up to 3.14.",
-    }.items():
-        assert words(make(tree, goal, MINOR=minor)) == f"{reason} {hint}"
-    said = words(make(tree, goal, "PYTHON=no-such-python"))
-    assert said.endswith(f"no-such-python does not run. {hint}")
+def test_a_python_that_will_not_do_is_told_before_anything_is_made(tree):
+    ast.parse((ROOT / "course.py").read_text(), feature_version=(3, 6))
+    older = "Python 3.11 or newer is needed, and python3 is older."
+    newer = f"PyTorch {TORCH} has no build for Python 3.15, only up to 3.14."
+    hint = "Name another one: make test PYTHON=python3.12"
+    for minor, reason in {"10": older, "-93": older, "15": newer}.items():  # -93 is 2.7
+        assert words(make(tree, "test", "PYTHON=python3", MINOR=minor)) == f"{reason} {hint}"
+    said = words(make(tree, "test", "PYTHON=no-such-python"))
+    assert said.endswith(f"no-such-python does not run course.py. {hint}")
     assert not (tree / ".venv").exists()
 
 
 @pytest.mark.parametrize("minor", ["11", "14"])
 def test_set_up_says_what_it_does_and_is_done_once(tree, minor):
     said = make(tree, "book", MINOR=minor).stdout
-    steps = [
-        "1.8 GB",
-        f"Making .venv with Python 3.{minor}",
-        "Installing PyTorch",
-        "Set-up is done",
-    ]
-    places = [said.index(step) for step in steps]
-    assert places == sorted(places)
-    installs = [call for call in calls(tree) if "pip install" in call]
-    assert [re.findall(r"\S+\.txt", call) for call in installs] == [
+    steps = ["1.8 GB", f"Making .venv with Python 3.{minor}", "Installing PyTorch", "Set-up is"]
+    assert re.search(".*".join(map(re.escape, steps)), said, re.S)
+    installs = calls(tree, "pip install")
+    assert [re.findall(r"\S+\.txt|torch==\S+", call) for call in installs] == [
+        [f"torch=={TORCH}"],
         ["requirements.txt", "constraints.txt"],
         ["requirements-nodeps.txt"],
     ]
     assert all("--quiet" in call for call in installs)
-    assert "Set-up" not in make(tree, "book").stdout
-    os.utime(tree / ".venv/.ready", (10**8, 10**8))  # older than requirements.txt
-    assert make(tree, "book").stdout.startswith("Set-up again")
+    for settings in [[], ["TORCH=cpu"], ["PYTHON=python3"]]:
+        assert "Set-up" not in make(tree, "book", *settings, MINOR=minor).stdout
+    (tree / "constraints.txt").write_text("")
+    assert make(tree, "book", MINOR="15").stdout.startswith("Set-up again: what .venv has to hold")
+    assert len(calls(tree, "-m venv")) == 1  # what was there has been brought up to date
 
 
 def test_pip_shows_its_progress_in_a_terminal(tree):
@@ -112,74 +150,137 @@ def test_pip_shows_its_progress_in_a_terminal(tree):
     make(tree, "book", stdout=theirs)
     os.close(theirs)
     os.close(ours)
-    installs = [call for call in calls(tree) if "pip install" in call]
-    assert len(installs) == 2 and not any("--quiet" in call for call in installs)
+    assert calls(tree, "pip install") and not calls(tree, "--quiet")
 
 
-@pytest.mark.parametrize("fail", ["requirements.txt", "requirements-nodeps.txt"])
-def test_a_failed_installation_asks_for_the_network_and_is_not_ready(tree, fail):
+def test_a_failed_installation_asks_for_the_network_and_is_not_ready(tree):
     make(tree, "book")
-    os.utime(tree / ".venv/.ready", (10**8, 10**8))  # older than requirements.txt
-    said = words(make(tree, "book", FAIL=fail))
-    assert said.startswith("no way\n") and "needs the network" in said
-    assert said.endswith("make book")
-    assert not (tree / ".venv/.ready").exists()
+    pins = (tree / "constraints.txt").read_text()
+    for fail in ["--requirement requirements.txt", "requirements-nodeps.txt"]:
+        (tree / "constraints.txt").write_text("")
+        said = words(make(tree, "book", FAIL=fail))
+        assert re.fullmatch(r"no way\n.* needs the network.*\n.* make book", said)
+        (tree / "constraints.txt").write_text(pins)  # and yet half of it may be the other one's
+    assert make(tree, "book").stdout.startswith("Set-up again")
 
 
-def test_the_book_ends_at_its_first_warning_and_tests_do_not_build_it_twice(tree):
+def test_a_venv_that_cannot_be_kept_is_made_anew_and_says_why(tree):
+    def anew(*settings, **variables):
+        before = len(calls(tree, "-m venv"))
+        said = make(tree, "book", *settings, **variables).stdout
+        assert len(calls(tree, "-m venv")) == before + said.startswith("Set-up")
+        return said.partition("\n")[0].removeprefix("Set-up again: ")
+
+    anew()
+    assert anew("PYTHON=python3", MINOR="13") == "it has Python 3.12"
+    assert anew("TORCH=cuda") == "TORCH=cuda asks for another PyTorch"
+    (tree / ".venv/minor").unlink()
+    assert anew() == "its Python does not run"
+    old, tree = tree, tree.rename(tree.with_name("moved"))
+    assert anew() == f"it was made in another folder, {old}"
+    assert anew().startswith("The book took")
+
+
+@pytest.mark.parametrize("card", [True, False])
+def test_only_where_there_is_a_card_pytorch_comes_with_cuda(tree, card):
+    add(tree, "nvidia-smi", f"#!/bin/sh\nexit {0 if card else 9}\n")
+    assert ("several GB more" in make(tree, "book").stdout) == card
+    assert len(calls(tree, course.CPU_INDEX)) == (not card)
+    said = words(make(tree, "book", "TORCH=gpu"))
+    assert said == "TORCH=gpu is not known: TORCH=cpu and TORCH=cuda are"
+
+
+def package(folder, version):
+    """Put a package named torch, with nothing in it, into an index of packages."""
+    folder.mkdir(parents=True)
+    with ZipFile(folder / f"torch-{version}-py3-none-any.whl", "w") as wheel:
+        about = {
+            "METADATA": f"Metadata-Version: 2.1\nName: torch\nVersion: {version}",
+            "RECORD": "",
+        }
+        about["WHEEL"] = "Wheel-Version: 1.0\nRoot-Is-Purelib: true\nTag: py3-none-any"
+        for name, text in about.items():
+            wheel.writestr(f"torch-{version}.dist-info/{name}", text)
+
+
+@pytest.mark.parametrize("index", ["answers", "refuses", "hangs"])
+def test_the_build_for_the_cpu_comes_from_its_own_index_where_that_answers(tree, tmp_path, index):
+    package(tmp_path / "answers/torch", f"{TORCH}+cpu")
+    package(tmp_path / "packages/torch", TORCH)
+    (tree / "requirements-nodeps.txt").write_text("")
+    (tree / "requirements.txt").write_text(f"torch=={TORCH}")
+    (tree / "benchmarks").mkdir()
+    asks = "import importlib.metadata as packages; print(packages.version('torch'))"
+    (tree / "benchmarks/ratios.py").write_text(asks)
+    with socket.create_server(LOCAL) as silent, served(tmp_path) as url:
+        torch = (
+            f"http://127.0.0.1:{silent.getsockname()[1]}" if index == "hangs" else f"{url}/{index}"
+        )
+        settings = {"PIP_CONFIG_FILE": os.devnull, "PIP_INDEX_URL": f"{url}/packages"}
+        said = make(tree, "bench", TORCH_INDEX=torch, PYTHON=sys.executable, **settings).stdout
+    assert said.splitlines()[-1] == TORCH + "+cpu" * (index == "answers"), said
+    assert ("did not answer" in said) == (index != "answers")
+
+
+@pytest.mark.parametrize("last", [*PARTS, "nothing"])
+def test_tests_build_the_book_once_and_end_at_the_first_part_that_fails(tree, last):
     """Where Sphinx stops at a warning, it forgets what it read, and will meet the warning again."""
-    assert make(tree, "test").returncode == 0
-    tools = [call for call in calls(tree) if not call.startswith("python3 ") and "pip" not in call]
-    assert tools[0] == "jupyter-book build . -W -n"
-    assert [call.split(" -n ")[0] for call in tools[1:]] == [
-        "ruff check .",
-        "ruff format --check .",
-        "python -m pytest tests --cov --cov-report=term",
-        "python -m pytest chapters --nbval",
-    ]
+    said = make(tree, "test", FAIL=last)
+    ran = [part for call in calls(tree) for part in PARTS if call.startswith(part)]
+    assert ran == PARTS[: [*PARTS, "nothing"].index(last) + 1]
+    assert last == "nothing" or words(said) == "no way"
 
 
-@pytest.mark.parametrize("fail", ["jupyter-book", "ruff check", "pytest tests", "--nbval"])
-def test_tests_fail_where_a_part_of_them_does(tree, fail):
-    assert words(make(tree, "test", FAIL=fail)) == "no way"
-    assert fail in calls(tree)[-1]
+def test_ci_does_not_go_without_a_browser(tree):
+    assert words(make(tree, "test", CI="true")).startswith("No Chromium or Google Chrome was found")
+    add(tree, "chromium", "")
+    assert make(tree, "test", CI="true").returncode == 0
 
 
-def built(tree):
-    """Put a page where the site is built."""
+def test_serve_shows_the_site_on_the_port_that_is_asked_for_or_says_why_not(tree):
+    assert words(make(tree, "serve")) == "There is no built site yet: make book builds it."
     (tree / "_build/html").mkdir(parents=True)
     (tree / "_build/html/index.html").write_text("the book")
+    with socket.create_server(LOCAL) as server:
+        for port in ["http", server.getsockname()[1]]:
+            said = words(make(tree, "serve", f"PORT={port}"))
+            assert re.fullmatch(rf"Port {port} is busy, .*: make serve PORT=8123", said)
+    command = [sys.executable, "course.py", "serve", f"PORT={port}"]
+    with subprocess.Popen(command, cwd=tree, text=True, stdout=subprocess.PIPE) as server:
+        try:
+            assert f"http://127.0.0.1:{port}/" in server.stdout.readline()
+            assert urlopen(f"http://127.0.0.1:{port}/").read() == b"the book"
+        finally:
+            server.terminate()
 
 
-def free_port():
-    """Return a port that nothing listens on."""
-    with socket.create_server(("127.0.0.1", 0)) as server:
-        return server.getsockname()[1]
+def test_a_deployment_that_deployed_nothing_fails(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    for name in ["chapters/01_a.ipynb", "pages/b.md", "index.md"]:
+        for path in [Path(name), "site" / Path(name).with_suffix(".html")]:
+            path.parent.mkdir(parents=True, exist_ok=True)
+            path.write_text("word " * 300)
+    published.holds("site", ".html")
+    for page in Path("site").rglob("*.html"):
+        page.write_text("")
+        with pytest.raises(SystemExit, match=page.name):
+            published.holds("site", ".html")
+        page.write_text("word " * 300)
+    with pytest.raises(SystemExit, match=r"01_a\.ipynb$"):
+        published.holds("site", ".ipynb")
+    with served("site") as url:
+        for reason in ["404", "older"]:
+            with pytest.raises(SystemExit, match=reason):
+                published.serves(url, "this", tries=2, pause=0)
+            Path("site/commit.txt").write_text("older")
+        Path("site/commit.txt").write_text("this\n")
+        published.serves(url, "this", tries=1)
 
 
-def test_serve_says_in_a_line_that_there_is_no_site_or_that_the_port_is_busy(tree):
-    python = f"PYTHON={sys.executable}"
-    assert words(make(tree, "serve", python)) == "There is no built site yet: make book builds it."
-    built(tree)
-    with socket.create_server(("127.0.0.1", 0)) as server:
-        port = server.getsockname()[1]
-        said = words(make(tree, "serve", python, f"PORT={port}"))
-    assert said == f"Port {port} is busy. Name another one: make serve PORT=8123"
-
-
-def test_serve_shows_the_site_on_the_port_that_is_asked_for(tree):
-    built(tree)
-    port = free_port()
-    command = [
-        "make",
-        "--no-print-directory",
-        "serve",
-        f"PYTHON={sys.executable} -u",
-        f"PORT={port}",
-    ]
-    pipe = {"stdout": subprocess.PIPE, "stderr": subprocess.STDOUT, "start_new_session": True}
-    with subprocess.Popen(command, cwd=tree, text=True, **pipe) as server:
-        assert f"http://127.0.0.1:{port}/" in server.stdout.readline()
-        with urlopen(f"http://127.0.0.1:{port}/") as answer:
-            assert answer.read() == b"the book"
-        os.killpg(server.pid, 15)
+def test_the_citation_is_of_this_version():
+    cited = yaml.safe_load((ROOT / "CITATION.cff").read_text("utf-8"))
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text("utf-8"))["project"]
+    assert {"cff-version", "message", "title", "authors"} <= set(cited)
+    assert cited["version"] == project["version"]
+    assert project["description"].startswith(cited["title"])
+    assert cited["authors"] == [{"name": f"The authors of {cited['title']}"}]

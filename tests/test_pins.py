@@ -1,6 +1,7 @@
-"""What the project uses is pinned: directly in requirements.txt, the rest in constraints.txt."""
+"""What the project uses is pinned: packages and what they need, the actions of the workflows."""
 
 import ast
+import re
 import sys
 from importlib.metadata import distribution, packages_distributions
 from pathlib import Path
@@ -9,89 +10,81 @@ import nbformat
 import yaml
 from packaging.requirements import Requirement
 from packaging.utils import canonicalize_name as canonical
-from packaging.version import Version
 
 ROOT = Path(__file__).parents[1]
-FOLDERS = ["utils", "_ext", "tests", "benchmarks"]
+sys.path.insert(0, str(ROOT))
+import course  # noqa: E402
+
+CODE = [*ROOT.glob("*.py"), ROOT / ".ci/published.py"]
+CODE += [
+    path for of in ["utils", "_ext", "tests", "benchmarks"] for path in ROOT.glob(f"{of}/**/*.py")
+]
 CUDA = ("cuda-", "nvidia-", "triton")  # PyTorch asks for these where it is built for CUDA
 
 
-def requirements(name):
-    """Return the requirements in a file of pip's, but for this repository's own package."""
-    lines = (line.split("#")[0].strip() for line in (ROOT / name).read_text().splitlines())
-    return [Requirement(line) for line in lines if line and not line.startswith("-e")]
+def pins(file):
+    """Return {name: requirement} of a file of pip's, as far as it holds here and without CUDA."""
+    lines = [line.split("#")[0].strip() for line in (ROOT / file).read_text("utf-8").splitlines()]
+    found = [Requirement(line) for line in lines if line and not line.startswith("-e")]
+    found = [r for r in found if not r.marker or r.marker.evaluate()]
+    return {canonical(r.name): r for r in found if not r.name.startswith(CUDA)}
 
 
-DIRECT = {canonical(r.name): r for r in requirements("requirements.txt")}
-WITHOUT_DEPENDENCIES = {canonical(r.name): r for r in requirements("requirements-nodeps.txt")}
-LOCKED = {
-    canonical(r.name): r
-    for r in requirements("constraints.txt")
-    if r.marker is None or r.marker.evaluate()
-}
-
-
-def sources():
-    """Yield the code of every module and of every chapter's cells."""
-    for folder in FOLDERS:
-        yield from (path.read_text("utf-8") for path in (ROOT / folder).rglob("*.py"))
-    yield (ROOT / "conftest.py").read_text("utf-8")
-    for path in (ROOT / "chapters").glob("*.ipynb"):
-        cells = nbformat.read(path, as_version=4).cells
-        yield "\n".join(cell.source for cell in cells if cell.cell_type == "code")
+DIRECT, ALONE = pins("requirements.txt"), pins("requirements-nodeps.txt")
+PINNED = pins("constraints.txt")
 
 
 def used():
     """Return the top-level modules that the code imports or _config.yml names, but for our own."""
-    modules = set()
-    for node in (node for source in sources() for node in ast.walk(ast.parse(source))):
+    sources = [path.read_text("utf-8") for path in CODE]
+    for path in ROOT.glob("chapters/*.ipynb"):
+        cells = nbformat.read(path, as_version=4).cells
+        sources.append("\n".join(cell.source for cell in cells if cell.cell_type == "code"))
+    config = yaml.safe_load((ROOT / "_config.yml").read_text("utf-8"))["sphinx"]["config"]
+    modules = {config.get("html_theme", "sphinx_book_theme"), *config["extensions"]}
+    for node in (node for source in sources for node in ast.walk(ast.parse(source))):
         if isinstance(node, ast.Import):
             modules |= {alias.name for alias in node.names}
         elif isinstance(node, ast.ImportFrom):
             modules.add(node.module)
-    config = yaml.safe_load((ROOT / "_config.yml").read_text("utf-8"))["sphinx"]["config"]
-    modules |= {config.get("html_theme", "sphinx_book_theme"), *config["extensions"]}
-    own = {"utils", *(path.stem for name in FOLDERS for path in (ROOT / name).glob("*.py"))}
     shared = "sphinxcontrib."  # a folder that several packages put their modules into
     modules = {name.replace(".", "-", name.startswith(shared)).split(".")[0] for name in modules}
-    return modules - sys.stdlib_module_names - own
-
-
-def needed():
-    """Return the names of all that the direct dependencies depend on, here and now."""
-    waiting, seen = list(DIRECT.values()), set()
-    while waiting:
-        requirement = waiting.pop()
-        name = canonical(requirement.name)
-        extras = {"", *requirement.extras}
-        if (name, *extras) not in seen:
-            seen.add((name, *extras))
-            for child in map(Requirement, distribution(name).requires or []):
-                if child.marker is None or any(child.marker.evaluate({"extra": e}) for e in extras):
-                    waiting.append(child)
-    return {name for name, *_ in seen}
+    return modules - sys.stdlib_module_names - {"utils", *(path.stem for path in CODE)}
 
 
 def test_everything_that_the_code_uses_is_required():
-    required, providers = {*DIRECT, *WITHOUT_DEPENDENCIES}, packages_distributions()
+    providers = packages_distributions()
     packages = {name: {*map(canonical, providers.get(name, [name]))} for name in used()}
-    assert {name: found for name, found in packages.items() if not found & required} == {}
+    assert {name for name, found in packages.items() if not found & {*DIRECT, *ALONE}} == set()
     assert all(str(r.specifier).startswith("==") for r in DIRECT.values())
 
 
 def test_constraints_pin_what_is_needed_and_nothing_else():
-    names = needed()
-    assert not names - set(LOCKED), "make lock writes constraints.txt anew"
-    assert not {name for name in set(LOCKED) - names if not name.startswith(CUDA)}, "as above"
+    asked = [Requirement(text) for name in PINNED for text in distribution(name).requires or []]
+    met = {canonical(r.name) for r in asked if not r.marker or r.marker.evaluate({"extra": ""})}
+    needed = {name for name in {*DIRECT, *met} if not name.startswith(CUDA)}
+    assert needed == {*PINNED}, "make lock writes constraints.txt anew"
 
 
 def test_what_is_installed_is_what_is_pinned():
-    pins = {name: LOCKED[name] for name in needed()} | WITHOUT_DEPENDENCIES
-    installed = {name: Version(distribution(name).version) for name in pins}
-    wrong = {
-        name: f"{version} is installed, {pins[name]} is pinned: make book brings it up to date"
-        for name, version in installed.items()
-        if version not in pins[name].specifier
-    }
-    assert not wrong
-    assert all(LOCKED[name].specifier == r.specifier for name, r in DIRECT.items())
+    assert all(PINNED[name].specifier == r.specifier for name, r in DIRECT.items())
+    for name, pin in [*PINNED.items(), *ALONE.items()]:
+        version = distribution(name).version
+        assert version in pin.specifier, f"{name} {version}: make book brings it up to date"
+
+
+def test_workflows_pin_their_actions_run_our_commands_and_write_only_where_they_publish():
+    pin, pins, writes = re.compile(r"actions/[\w-]+@[0-9a-f]{40}  # v\d+\.\d+\.\d+"), set(), {}
+    for path in ROOT.glob(".github/workflows/*.yml"):
+        text = path.read_text("utf-8")
+        flow, found = yaml.safe_load(text), re.findall(r"uses: (.*)", text)
+        assert found and all(map(pin.fullmatch, found)) and flow["concurrency"]
+        assert flow["permissions"] == {"contents": "read"}
+        assert {*" ".join(re.findall(r"make (.*)", text)).split()} <= {*course.COMMANDS}
+        pins |= {*found}
+        for name, job in flow["jobs"].items():
+            assert job["timeout-minutes"] <= 90, name
+            writes[name] = {of for of, may in job.get("permissions", {}).items() if may == "write"}
+    assert len(pins) == len({action.partition("@")[0] for action in pins}), "two pins of one action"
+    publishing = {"notebooks": {"contents"}, "site": {"pages", "id-token"}}
+    assert {name: may for name, may in writes.items() if may} == publishing
