@@ -11,7 +11,6 @@ from urllib.parse import urljoin
 import nbformat
 import repository
 from docutils import nodes
-from pybtex.plugin import find_plugin
 from sphinx.addnodes import pending_xref
 from sphinx.errors import ExtensionError
 from sphinx.util.docutils import SphinxDirective
@@ -124,7 +123,7 @@ class Reader:
             return FOLDED.format(self.solution)
         if kind == "solution-end":
             self.solution = None
-            return "</details>"
+            return "\n</details>\n"
         if kind == "admonition":
             lines = [f"**{title}**", "", *body.strip().splitlines()]
             return "\n".join(f"> {line}".rstrip() for line in lines)
@@ -132,12 +131,10 @@ class Reader:
 
     def works(self):
         """Return the list of the works that the chapter cites."""
-        backend = find_plugin("pybtex.backends", "markdown")()
-        return "\n".join(
-            f"- {cited.formatted_entry.text.render(backend)}"
-            for cited in self.app.env.get_domain("cite").citations
-            if cited.bibliography_key.docname == self.name
-        )
+        domain = self.app.env.get_domain("cite")
+        cited = [c for c in domain.citations if c.bibliography_key.docname == self.name]
+        works = [c.formatted_entry.text.render(domain.backend) for c in cited]
+        return "\n".join(f"- {''.join(map(self.markdown, work))}" for work in works)
 
     def text(self, source):
         """Return a text cell as plain Markdown; what belongs to a solution is folded."""
