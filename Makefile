@@ -10,10 +10,10 @@ PARALLEL := -n $(WORKERS) --maxprocesses 8 --dist loadgroup --no-loadscope-reord
 # Kernels take their figures' backend from the course, not from the caller's shell.
 unexport MPLBACKEND
 
-.PHONY: help book test record serve zip bench linkcheck lock clean
+.PHONY: help book test notebooks test-colab record serve zip bench linkcheck lock clean
 
 help: ## list these commands
-	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "make %-10s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-10s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
 book: $(READY) ## build the site in _build/html; PYTHON=python3.12 names the Python of .venv
 	@begin=$$(date +%s); $(BIN)/jupyter-book build . -W -n && \
@@ -24,6 +24,12 @@ test: book ## build the book; check style, units, and the stored outputs of ever
 	$(BIN)/ruff format --check .
 	$(BIN)/python -m pytest tests --cov --cov-report=term $(PARALLEL)
 	$(BIN)/python -m pytest chapters --nbval $(PARALLEL)
+
+notebooks: book ## write copies of the chapters for Colab, Kaggle and editors
+	@echo "The copies are in _build/notebooks; make test-colab runs them."
+
+test-colab: notebooks ## run every copy with Colab's versions, in an empty folder, then without a network
+	$(BIN)/python -m pytest tests/test_notebooks.py -m "" $(PARALLEL)
 
 record: $(READY) ## store the outputs of a full run with the real data; NOTEBOOKS=chapters/09_imdb.ipynb
 	@$(BIN)/python -c 'import sys; from utils.plotting import cjk_fonts; sys.exit(not cjk_fonts() and \

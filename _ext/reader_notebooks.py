@@ -9,8 +9,8 @@ from pathlib import Path
 from urllib.parse import urljoin
 
 import nbformat
-import repository
 from docutils import nodes
+from repository import address, commit, launch
 from sphinx.addnodes import pending_xref
 from sphinx.errors import ExtensionError
 from sphinx.util.docutils import SphinxDirective
@@ -47,6 +47,10 @@ GLUE = """
 
 def glue(name, value, display=True):  # on the site, it keeps a value for the text
     print(f"{name}: {value}")"""
+BADGES = {
+    "Colab": "https://colab.research.google.com/assets/colab-badge.svg",
+    "Kaggle": "https://kaggle.com/static/images/open-in-kaggle.svg",
+}
 DOMAINS = {"numref": "std", "ref": "std", "term": "std", "eq": "math", "cite": "cite"}
 ROLE = re.compile(r"\{(\w+):?(\w*)\}`(?:([^`<]+) <)?([^`<>]+)>?`")
 DIRECTIVE = re.compile(r"^(:::|```)\{([\w-]+)\} ?(.*)\n((?::\w+:.*\n)*)((?s:.*?))^\1$", re.M)
@@ -56,8 +60,7 @@ MARKS = {nodes.emphasis: "*", nodes.strong: "**", nodes.literal: "`"}
 
 def set_up_cell(needs=NEEDS):
     """Return the code of the first cell."""
-    address, commit = repository.address(), repository.commit()
-    known = {"address": address or "ADDRESS-OF-THE-REPOSITORY", "commit": commit or "COMMIT"}
+    known = {"address": address() or "ADDRESS-OF-THE-REPOSITORY", "commit": commit() or "COMMIT"}
     return SET_UP.format(**known, needs=needs)
 
 
@@ -85,11 +88,11 @@ class Reader:
 
     def link(self, text, uri):
         """Return a link to a page of the site; the text alone where nobody knows where that is."""
-        address = urljoin(self.page, uri)
-        return f"[{text}]({address})" if "://" in address else text
+        whole = urljoin(self.page, uri)
+        return f"[{text}]({whole})" if "://" in whole else text
 
     def refer(self, role, target, kind="", text=None):
-        """Return what the site shows for a role of Sphinx."""
+        """Return the node that the site shows for a role of Sphinx."""
         options = {"refdoc": self.name, "refexplicit": bool(text), "reftype": kind or role}
         shown, env = nodes.inline("", text or target), self.app.env
         node = pending_xref("", shown, refdomain=DOMAINS[role], reftarget=target, **options)
@@ -98,7 +101,7 @@ class Reader:
         )
         if not found:
             raise ExtensionError(f"{self.name}: nothing is called {target}")
-        return self.markdown(found)
+        return found
 
     def role(self, match):
         """Return the text that stands for a role."""
@@ -106,20 +109,20 @@ class Reader:
         if role == "glue":
             key, _, form = target.partition("::")[2].partition(":")
             return format(float(self.glued[key]), form)
-        return self.refer(role, target, kind, text)
+        return self.markdown(self.refer(role, target, kind, text))
 
     def number(self, label):
         """Return an equation's number."""
-        return re.search(r"\((.+?)\)", self.refer("eq", label))[1]
+        return self.refer("eq", label).astext().strip("()")
 
     def directive(self, match):
         """Return the Markdown that stands for a directive."""
         _, kind, title, options, body = match.groups()
         if kind == "exercise-start":
-            number = self.refer("numref", re.search(r":label: (\S+)", options)[1])
-            return f"### {number}: {title}"
+            number = self.refer("numref", re.search(r":label: (\S+)", options)[1]).astext()
+            return f"### {number} ({title})\n"
         if kind == "solution-start":
-            self.solution = f"Solution to {self.refer('numref', title)}"
+            self.solution = f"Solution to {self.refer('numref', title).astext()}"
             return FOLDED.format(self.solution)
         if kind == "solution-end":
             self.solution = None
@@ -183,22 +186,23 @@ def fold(cell, title, *, outputs):
 
 def copy_of(app, name, notebook):
     """Return the copy of a chapter."""
-    reader, pins = Reader(app, name, notebook), Path(app.srcdir, "requirements-nodeps.txt")
-    uses_d2l = any(re.search(r"\bd2l\b", c.source) for c in notebook.cells if c.cell_type == "code")
-    needs = f"{NEEDS} {re.search('^d2l==.+', pins.read_text(), re.M)[0]}" if uses_d2l else NEEDS
+    reader, code = Reader(app, name, notebook), "\n".join(c.source for c in notebook.cells)
+    needs = NEEDS
+    if re.search(r"^from utils import .*\bd2l\b", code, re.M):
+        needs += " " + Path(app.srcdir, "requirements-nodeps.txt").read_text().split()[-1]
     first = nbformat.v4.new_code_cell(set_up_cell(needs), id="set-up")
     cells = [first, *(new for cell in notebook.cells for new in reader.cells(cell))]
     known = {key: notebook.metadata[key] for key in ("kernelspec", "language_info")}
     return nbformat.v4.new_notebook(cells=cells, metadata=known)
 
 
-def readme(app):
+def readme(text, url, commit):
     """Return the README for the copies' branch: with badges, and links that lead out of it."""
-    text, url = Path(app.srcdir, "README.md").read_text("utf8"), repository.address()
-    if url:
-        text = re.sub(
-            r'(\]\(|src(?:set)?=")(?=[\w.]+[/.])(?!https?:|chapters/)', rf"\1{url}/raw/HEAD/", text
-        )
+    there = rf"\1{url}/raw/{commit}/"
+    text = re.sub(r"(\]\(|src=\"|srcset=\")(?!\w+:|chapters/)", there, text) if url else text
+    for path in re.findall(r"(?<=^- \[).+\]\((.+)\.ipynb\): ", text, re.M):
+        badges = [f"[![Open in {of}]({BADGES[of]})]({to})" for of, to in launch(url, path).items()]
+        text = text.replace(f"({path}.ipynb): ", f"({path}.ipynb) {' '.join(badges)}: ")
     return text
 
 
@@ -210,7 +214,9 @@ def write(app, exception):
     (folder / "chapters").mkdir(parents=True, exist_ok=True)
     for name, chapter in app.chapters.items():
         nbformat.write(copy_of(app, name, chapter.shown()), folder / f"{name}.ipynb")
-    (folder / "README.md").write_text(readme(app), "utf8")
+    if (source := Path(app.srcdir, "README.md")).exists():
+        text = readme(source.read_text("utf8"), address(), commit())
+        (folder / "README.md").write_text(text, "utf8")
 
 
 class SetUpCell(SphinxDirective):
