@@ -198,8 +198,9 @@ def copy_of(app, name, notebook):
 
 def readme(text, url, commit):
     """Return the README for the copies' branch: with badges, and links that lead out of it."""
-    there = rf"\1{url}/raw/{commit}/"
-    text = re.sub(r"(\]\(|src=\"|srcset=\")(?!\w+:|chapters/)", there, text) if url else text
+    if url:
+        text = re.sub(r"\]\((?!\w+:|chapters/)", f"]({url}/blob/{commit}/", text)
+        text = re.sub(r'(src|srcset)="(?!\w+:)', rf'\1="{url}/raw/{commit}/', text)
     for path in re.findall(r"(?<=^- \[).+\]\((.+)\.ipynb\): ", text, re.M):
         badges = [f"[![Open in {of}]({BADGES[of]})]({to})" for of, to in launch(url, path).items()]
         text = text.replace(f"({path}.ipynb): ", f"({path}.ipynb) {' '.join(badges)}: ")

@@ -1,68 +1,97 @@
 """The copies for Colab, Kaggle and editors: what they hold, and that they run where nothing is."""
 
 import ast
-import json
+import base64
 import os
 import re
 import shutil
 import subprocess
 import sys
-import tempfile
 from functools import partial
 from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
-from importlib.metadata import distribution
 from pathlib import Path
 from threading import Thread
 
+import cold
 import nbformat
 import pytest
 import reader_notebooks
+import repository
 from compare import code_cells
-from filelock import FileLock
-from jupyter_client import AsyncKernelManager
-from jupyter_client.kernelspec import KernelSpecManager
-from nbclient import NotebookClient
-from packaging.requirements import Requirement
+from nbformat.v4 import new_code_cell, new_markdown_cell, new_notebook, new_output
 from site_pages import soup
 
 from utils.runtime import profile
 
 ROOT = Path(__file__).parents[1]
 COPIES = ROOT / "_build/notebooks/chapters"
-COLD = ROOT / "_build/cold-venv"
-# Colab's versions; PyTorch is the course's own. None of the other packages of the course is there.
-COLAB = ["numpy==2.1.3", "pandas==2.2.3", "matplotlib==3.10.0", "ipython==7.34.0"]
-COLAB += ["ipykernel==6.17.1", "pooch==1.9.0", "scipy", "tqdm", "requests"]
 NAMES = sorted(path.stem for path in ROOT.glob("chapters/*.ipynb"))
 QUICK = "03_language_models"
-ALONE = {name: [pytest.mark.xdist_group(name)] for name in NAMES}  # two at a time in test-colab
-for name in set(NAMES) - {QUICK}:
-    ALONE[name].append(pytest.mark.colab)
+RAW = re.compile(r":::|```\{|\{[a-z:]+\}`|^\([\w-]+\)=$|^:\w+:|\$\$ \(|\]\([^)]*\.md", re.M)
 
 
-def link(name, site):
-    """Let an environment find a package of this one, and what the package needs."""
-    package = distribution(name)
-    for top in {file.parts[0] for file in package.files} - {"..", "__pycache__"}:
-        if not (site / top).exists():
-            (site / top).symlink_to(package.locate_file(top))
-    for needed in map(Requirement, package.requires or []):
-        if not needed.marker or needed.marker.evaluate({"extra": ""}):
-            link(needed.name, site)
+# --- What the copies hold ---
 
 
-@pytest.fixture(scope="session")
-def cold():
-    """Return the Python of an environment with Colab's versions; it is made once and kept."""
-    made_of = json.dumps([COLAB, sys.prefix, distribution("torch").version])
-    with FileLock(f"{COLD}.lock"):
-        if not (COLD / "ready").exists() or (COLD / "ready").read_text() != made_of:
-            shutil.rmtree(COLD, ignore_errors=True)
-            subprocess.run([sys.executable, "-m", "venv", COLD], check=True)
-            subprocess.run([COLD / "bin/python", "-m", "pip", "install", "-q", *COLAB], check=True)
-            link("torch", next(COLD.glob("lib/*/site-packages")))  # after pip: it leaves these be
-            (COLD / "ready").write_text(made_of)
-    return COLD / "bin/python"
+def texts(notebook):
+    """Return the text cells of a notebook, by id."""
+    return {cell.id: cell.source for cell in notebook.cells if cell.cell_type == "markdown"}
+
+
+@pytest.fixture(scope="module", params=NAMES)
+def chapter(request):
+    """Return a chapter, its copy and its page."""
+    paths = ROOT / f"chapters/{request.param}.ipynb", COPIES / f"{request.param}.ipynb"
+    page = soup(ROOT / f"_build/html/chapters/{request.param}.html").select_one("article")
+    return *(nbformat.read(path, as_version=4) for path in paths), page
+
+
+def test_copy_has_the_code_and_the_outputs_of_its_page(chapter):
+    notebook, copy, _ = chapter
+    for cell, kept in zip(code_cells(notebook), code_cells(copy)[1:], strict=True):
+        lines = [line for line in cell.source.splitlines() if "import glue" not in line]
+        assert "\n".join(lines) in kept.source
+        assert profile() == "full" or kept.outputs == cell.outputs
+
+
+def test_copy_has_no_myst_and_says_what_the_page_says(chapter):
+    notebook, copy, page = chapter
+    text = "\n".join(texts(copy).values())
+    assert RAW.findall(text) == []
+    assert len(RAW.findall("\n".join(texts(notebook).values()))) > 20
+    text = text.replace("*", "").replace("\xa0", " ")
+    for selector, form in {
+        "a.reference.internal[href*='#']:not(.admonition-title a)": "{}",
+        "figcaption .caption-number": "\n{} ",
+        "span.eqno": r"\tag{{{}}}",
+        ".citation > p": "- {}",
+    }.items():
+        shown = [" ".join(found.get_text().split()) for found in page.select(selector)]
+        shown = [words.strip("(#)") if "tag" in form else words for words in shown]
+        assert shown and [words for words in shown if form.format(words)[:40] not in text] == []
+
+
+def test_solutions_are_folded_and_nothing_else(chapter):
+    notebook, copy, page = chapter
+    inside, solutions = False, set()
+    for cell in notebook.cells:
+        inside = inside or "{solution-start}" in cell.source
+        solutions |= {cell.id, f"{cell.id}-caption"} if inside else set()
+        if "{solution-end}" in cell.source:
+            inside = cell.source.rindex("{solution-end}") < cell.source.rfind("{solution-start}")
+    for cell in copy.cells[1:]:
+        closed = cell.source.count("<details>") == cell.source.count("</details>") > 0
+        if cell.cell_type == "code":
+            hidden = {"source_hidden": True, "outputs_hidden": True}
+            closed = cell.metadata.get("jupyter") == hidden and cell.metadata.cellView == "form"
+        assert closed == (cell.id in solutions), cell.source
+    text = "\n".join(texts(copy).values())
+    titles = re.findall(r"^### (Exercise [\d.]+) \(", text, re.M)
+    assert len(titles) == len(page.select("div.exercise")) >= 3
+    assert all(f"<summary>Solution to {title}</summary>" in text for title in titles)
+
+
+# --- That they run ---
 
 
 @pytest.fixture(scope="session")
@@ -73,12 +102,11 @@ def origin(tmp_path_factory):
     git = ["git", "-C", folder, "-c", "user.name=A", "-c", "user.email=a@example.org"]
     for words in (["init", "-q"], ["add", "."], ["commit", "-q", "-m", "All"]):
         subprocess.run([*git, *words], check=True)
-    commit = subprocess.run([*git, "rev-parse", "HEAD"], capture_output=True, text=True, check=True)
-    return f"file://{folder}", commit.stdout.strip()
+    return f"file://{folder}", subprocess.check_output([*git, "rev-parse", "HEAD"], text=True)[:-1]
 
 
-def copy_of(name, origin):
-    """Return a copy whose first cell fetches from the repository of the tests."""
+def copy_from(origin, name):
+    """Return a copy whose first cell fetches from another repository."""
     copy = nbformat.read(COPIES / f"{name}.ipynb", as_version=4)
     for what, value in zip(("ADDRESS", "COMMIT"), origin, strict=True):
         known = re.compile(rf'^{what} = ".+"$', re.M)
@@ -86,152 +114,58 @@ def copy_of(name, origin):
     return copy
 
 
-def run(notebook, python, folder, cut_off=False, **env):
-    """Execute a notebook in a folder with a Python that has nothing of this project."""
-    with tempfile.TemporaryDirectory() as short:  # of a socket's name, a hundred letters count
-        argv = ["unshare", "-n"] * cut_off + [str(python), "-m", "ipykernel_launcher", "-f"]
-        (spec := Path(short, "cold")).mkdir()
-        facts = {"argv": [*argv, "{connection_file}"], "display_name": "", "language": "python"}
-        (spec / "kernel.json").write_text(json.dumps(facts))
-        specs, file = KernelSpecManager(kernel_dirs=[short]), f"{short}/kernel.json"
-        options = {"kernel_name": "cold", "transport": "ipc", "connection_file": file}
-        kernel = AsyncKernelManager(kernel_spec_manager=specs, **options)
-        left_out = {"PYTHONPATH", "JUPYTER_PATH", "MPLBACKEND"}
-        env = {k: v for k, v in os.environ.items() if k not in left_out} | env
-        where = {"metadata": {"path": str(folder)}}
-        NotebookClient(notebook, km=kernel, resources=where, timeout=600).execute(env=env)
-    return notebook
-
-
 def said(notebook):
     """Return what the cells of a notebook printed."""
-    outputs = [output for cell in notebook.cells for output in cell.get("outputs", [])]
-    return "".join(output.get("text", "") for output in outputs)
+    return "".join(
+        output.get("text", "") for cell in code_cells(notebook) for output in cell.outputs
+    )
 
 
-def packages(python):
-    """Return the packages of an environment, with their versions."""
-    return subprocess.run([python, "-m", "pip", "freeze"], capture_output=True, check=True).stdout
+def marks(name):
+    """Return what lets the copies run side by side, and all but one in `make test-colab` only."""
+    alone = pytest.mark.xdist_group(name)
+    return [alone] if name == QUICK else [alone, pytest.mark.colab]
 
 
-@pytest.mark.parametrize("name", [pytest.param(name, marks=ALONE[name]) for name in NAMES])
-def test_copy_runs_alone_with_older_versions_and_again_without_a_network(
-    name, cold, origin, tmp_path
-):
+@pytest.mark.parametrize("name", [pytest.param(name, marks=marks(name)) for name in NAMES])
+def test_copy_runs_alone_on_older_packages_and_again_cut_off(name, origin, tmp_path):
     """First with the data where they are at hand; cut off, on the samples, with what is there."""
-    before = packages(cold)
-    copy = run(copy_of(name, origin), cold, tmp_path)
-    again = run(copy_of(name, origin), cold, tmp_path, True, COURSE_DATA="", COURSE_CACHE="none")
-    assert packages(cold) == before
-    data = [re.findall(r"^data +\w+: (\w+)", said(run), re.M) for run in (copy, again)]
-    assert data[1] == ["sample"] * len(data[0])
-
-
-# --- The text ---
-
-RAW = re.compile(r":::|```\{|\{[a-z:]+\}`|^\([\w-]+\)=$|^:\w+:|\$\$ \(|\]\([^)]*\.md", re.M)
-
-
-def texts(notebook):
-    """Return the text cells of a notebook, by id."""
-    return {cell.id: cell.source for cell in notebook.cells if cell.cell_type == "markdown"}
-
-
-@pytest.fixture(params=NAMES)
-def chapter(request):
-    """Return a chapter, its copy and its page."""
-    paths = ROOT / f"chapters/{request.param}.ipynb", COPIES / f"{request.param}.ipynb"
-    page = soup(ROOT / f"_build/html/chapters/{request.param}.html").select_one("article")
-    return *(nbformat.read(path, as_version=4) for path in paths), page
-
-
-def test_copy_has_the_code_and_the_outputs_of_its_page(chapter):
-    notebook, copy, _ = chapter
-    kept = [cell for cell in copy.cells[1:] if cell.cell_type == "code"]
-    assert [cell.id for cell in kept] == [cell.id for cell in code_cells(notebook)]
-    for cell, kept_cell in zip(code_cells(notebook), kept, strict=True):
-        lines = [line for line in cell.source.splitlines() if "import glue" not in line]
-        assert "\n".join(lines) in kept_cell.source
-        assert profile() == "full" or kept_cell.outputs == cell.outputs
-
-
-def test_copy_has_no_myst_and_says_what_the_page_says(chapter):
-    notebook, copy, page = chapter
-    text = "\n".join(texts(copy).values())
-    assert RAW.findall(text) == []
-    assert len(RAW.findall("\n".join(texts(notebook).values()))) > 20
-    text = text.replace("*", "")
-    shown = [
-        a.get_text()
-        for a in page.select("a.reference.internal[href*='#']:not(.admonition-title a)")
-    ]
-    missing = [words for words in shown if re.sub(r"\s+", " ", words) not in text]
-    assert missing == []
-    for figure in page.select("figure figcaption p"):
-        number = figure.select_one(".caption-number").get_text().strip()
-        assert f"{number} " in text
-    for equation in page.select("span.eqno"):
-        assert f"\\tag{{{re.search(r'[0-9.]+', equation.get_text())[0]}}}" in text
-    works = [work.get_text() for work in page.select(".citation > p")]
-    assert len(works) and all(work[:40] in text for work in works)
-
-
-def test_solutions_are_folded_and_nothing_else(chapter):
-    notebook, copy, page = chapter
-    inside, solutions = False, set()
-    for cell in notebook.cells:
-        inside = inside or "{solution-start}" in cell.source
-        if inside:
-            solutions.add(cell.id)
-        if "{solution-end}" in cell.source:
-            inside = cell.source.rindex("{solution-end}") < cell.source.rfind("{solution-start}")
-    hidden = {
-        cell.id
-        for cell in copy.cells
-        if cell.metadata.get("jupyter", {}).get("outputs_hidden")
-        and cell.metadata["jupyter"]["source_hidden"]
-        and cell.metadata["cellView"] == "form"
-    }
-    assert hidden == {cell.id for cell in code_cells(notebook)} & solutions
-    for name, text in texts(copy).items():
-        assert text.count("<details>") == text.count("</details>")
-        assert ("<details>" in text) == (name.removesuffix("-caption") in solutions), name
-    titles = re.findall(r"^### (Exercise [\d.]+) \(", "\n".join(texts(copy).values()), re.M)
-    assert len(titles) == len(page.select("div.exercise")) >= 3
-    for title in titles:
-        assert any(f"Solution to {title}</summary>" in text for text in texts(copy).values())
+    before = cold.packages()
+    first = cold.run(copy_from(origin, name), tmp_path)
+    no_data = {"COURSE_DATA": "", "COURSE_CACHE": str(tmp_path / "none")}
+    again = cold.run(copy_from(origin, name), tmp_path, cut_off=True, **no_data)
+    assert cold.packages() == before
+    data = [re.findall(r"^data +\w+: (\w+)", said(run), re.M) for run in (first, again)]
+    assert "PyTorch" in said(again) and data[1] == ["sample"] * len(data[0])
 
 
 # --- The first cell ---
 
 
 @pytest.fixture
-def first_cell(cold, origin, tmp_path):
+def first_cell(origin, tmp_path):
     """Return a function that runs the first cell; it returns what it said, and where utils is."""
 
     def first_cell(before="", address=origin[0], **env):
-        cell = copy_of(QUICK, (address, origin[1])).cells[0].source
+        cell = copy_from((address, origin[1]), QUICK).cells[0].source
         cell = cell.replace(" d2l==1.0.3", "")  # which takes the network
+        code = f"{before}\n{cell}\nimport utils; print(utils.__file__)"
         env = {"PATH": os.environ["PATH"], **env}
         options = {"cwd": tmp_path, "env": env, "capture_output": True, "text": True}
-        run = subprocess.run(
-            [cold, "-c", f"{before}\n{cell}\nimport utils; print(utils.__file__)"], **options
-        )
-        assert run.returncode == 0, run.stderr
-        assert run.stderr == ""
+        run = subprocess.run([cold.python(), "-c", code], **options)
+        assert (run.returncode, run.stderr) == (0, "")
         return run.stdout.strip()
 
     return first_cell
 
 
 def test_first_cell_is_short_and_does_nothing_twice(first_cell, origin, tmp_path):
-    assert len(copy_of(QUICK, origin).cells[0].source.splitlines()) <= 25
-    place = f"{tmp_path}/course-{origin[1][:9]}/utils/__init__.py"
-    assert first_cell() == place
-    Path(place).write_text("# changed by the reader")
-    assert first_cell() == place
-    assert Path(place).read_text() == "# changed by the reader"
-    assert [path.name for path in tmp_path.iterdir()] == [f"course-{origin[1][:9]}"]
+    assert len(copy_from(origin, QUICK).cells[0].source.splitlines()) <= 25
+    place = tmp_path / f"course-{origin[1][:9]}/utils/__init__.py"
+    assert first_cell() == str(place)
+    place.write_text("# changed by the reader")
+    assert first_cell() == str(place) and place.read_text() == "# changed by the reader"
+    assert list(tmp_path.iterdir()) == [place.parents[1]]
 
 
 def test_first_cell_leaves_alone_where_the_course_is(first_cell, tmp_path):
@@ -266,11 +200,138 @@ def test_first_cell_asks_for_all_that_the_helpers_import():
     nodes = [node for tree in trees for node in ast.walk(tree)]
     names = {alias.name for n in nodes if isinstance(n, ast.Import) for alias in n.names}
     names |= {node.module for node in nodes if isinstance(node, ast.ImportFrom)}
-    tops = {name.partition(".")[0] for name in names} - sys.stdlib_module_names
-    tops -= {"utils", "torch", "numpy", "matplotlib", "IPython"}  # which are there
-    wanted, queue = set(), sorted(tops)
-    while queue:
-        wanted.add(name := queue.pop())
-        needed = map(Requirement, distribution(name).requires or [])
-        queue += [n.name for n in needed if not n.marker or n.marker.evaluate({"extra": ""})]
-    assert {name.replace("-", "_") for name in wanted} == set(reader_notebooks.NEEDS.split())
+    there = {"utils", "torch", "numpy", "matplotlib", "IPython"} | sys.stdlib_module_names
+    wanted = {each for name in names for each in [name.partition(".")[0]]} - there
+    wanted = {need.replace("-", "_") for name in wanted for need in cold.needed(name)}
+    assert wanted == set(reader_notebooks.NEEDS.split())
+
+
+# --- Addresses ---
+
+CONF = """
+import nbformat
+from types import SimpleNamespace
+extensions = ["myst_nb", "sphinx_book_theme", "web_pages", "repository", "reader_notebooks"]
+extensions += ["sphinxcontrib.bibtex"]
+html_theme, html_math_renderer, numfig, math_numfig = "sphinx_book_theme", "mathml", True, True
+nb_execution_mode, html_context = "off", {"default_mode": "auto"}
+bibtex_bibfiles, bibtex_reference_style = ["references.bib"], "author_year"
+templates_path, exclude_patterns = ["_templates"], ["README.md"]
+myst_enable_extensions = ["dollarmath"]
+def setup(app):
+    one = nbformat.read("chapters/one.ipynb", as_version=4)
+    app.chapters = {"chapters/one": SimpleNamespace(shown=lambda: one)}
+"""
+FILES = {
+    "conf.py": CONF,
+    "index.md": "# Book\n\n```{toctree}\n:numbered:\nchapters/one\nrunning\n```\n",
+    "running.md": "# How to run\n\n```{set-up-cell}\n```\n",
+    "README.md": "[Page](pages/a.md)\n\n- [1. One](chapters/one.ipynb): Go.\n",
+}
+TEXT = """# One
+
+See {numref}`fig`, [the *next*](one.ipynb) and {cite:t}`cho2014`.
+
+$$a = b$$ (eq-a)
+
+```{bibliography}
+```
+"""
+SITE, URL = "https://example.org/course", "https://github.com/owner/name"
+PAGE = f"{SITE}/chapters/one.html"
+PLAIN = f"""# One
+
+See [Fig. 1.1]({PAGE}#fig), [the *next*]({PAGE}) and Cho *et al.* [[2014]({PAGE}#ID)].
+
+$$a = b\\tag{{1.1}}$$
+
+- Kyunghyun Cho, """
+
+
+@pytest.fixture
+def book(tmp_path):
+    """Return a function that builds a book of one chapter and returns the finished process."""
+    shutil.copytree(ROOT / "_templates", tmp_path / "_templates")
+    shutil.copy(ROOT / "references.bib", tmp_path)
+    for name, text in FILES.items():
+        (tmp_path / name).write_text(text)
+    figure = {"mystnb": {"figure": {"name": "fig", "caption": "Of {eq}`eq-a`."}}}
+    png = base64.b64encode((ROOT / "_static/card.png").read_bytes()).decode()
+    code = new_code_cell("0", metadata=figure)
+    code.outputs = [new_output("display_data", {"image/png": png})]
+    about = {"kernelspec": {"name": "a", "display_name": "A"}, "language_info": {"name": "python"}}
+    (tmp_path / "chapters").mkdir()
+    one = new_notebook(cells=[new_markdown_cell(TEXT), code], metadata=about)
+    nbformat.write(one, tmp_path / "chapters/one.ipynb")
+
+    def book(**env):
+        env = {**os.environ, "PYTHONPATH": str(ROOT / "_ext"), **env}
+        command = [sys.executable, "-m", "sphinx", "-qW", ".", "_build/html"]
+        run = subprocess.run(command, cwd=tmp_path, env=env, capture_output=True, text=True)
+        pages = [tmp_path / f"_build/html/{name}.html" for name in ("chapters/one", "running")]
+        run.pages = [page.read_text() for page in pages if run.returncode == 0]
+        return run
+
+    return book
+
+
+def test_known_addresses_give_links_and_buttons(book, tmp_path):
+    run = book(COURSE_REPO_URL=f"{URL}.git", COURSE_SITE_URL=SITE, COURSE_REPO_BRANCH="trunk")
+    assert run.returncode == 0, run.stderr
+    copy = nbformat.read(tmp_path / "_build/notebooks/chapters/one.ipynb", as_version=4)
+    first, text, _, caption = (cell.source for cell in copy.cells)
+    assert re.sub(r"#id\d+", "#ID", text).startswith(PLAIN)
+    assert text.endswith("[doi:10.3115/v1/D14-1179](https://doi.org/10.3115/v1/D14-1179).")
+    assert caption == f"**[Fig. 1.1]({PAGE}#fig)** Of [(1.1)]({PAGE}#equation-eq-a)."
+    notebook = "github.com/owner/name/blob/notebooks/chapters/one.ipynb"
+    colab = f'href="https://colab.research.google.com/{notebook.replace(".com", "")}"'
+    kaggle = f'href="https://kaggle.com/kernels/welcome?src=https://{notebook}"'
+    assert [colab in page and kaggle in page for page in run.pages] == [True, False]
+    for page, name in zip(run.pages, ("chapters/one.ipynb", "running.md"), strict=True):
+        assert f'href="{URL}/edit/trunk/{name}"' in page and f'href="{URL}/issues/new?' in page
+    assert f'ADDRESS = "{URL}"\n' in first and f'>"{URL}"<' in run.pages[1]
+    readme = (tmp_path / "_build/notebooks/README.md").read_text()
+    assert re.search(rf"\[Page\]\({URL}/blob/\w+/pages/a.md\)", readme)
+    assert "(chapters/one.ipynb) [![Open in Colab]" in readme and notebook in readme
+
+
+@pytest.mark.parametrize("url", ["", "https://git.example.org/owner/name"])
+def test_other_addresses_give_the_cell_and_no_buttons(book, tmp_path, url):
+    run = book(COURSE_REPO_URL=url, COURSE_SITE_URL="")
+    assert run.returncode == 0, run.stderr
+    words = ("colab.research", "kaggle.com", "issues/new")
+    assert not any(word in page for page in run.pages for word in words)
+    assert f'>"{url or "ADDRESS-OF-THE-REPOSITORY"}"<' in run.pages[1]
+    copy = nbformat.read(tmp_path / "_build/notebooks/chapters/one.ipynb", as_version=4)
+    assert "See Fig. 1.1, [the *next*](one.ipynb) and Cho *et al.* [2014]." in copy.cells[1].source
+
+
+GIVEN = {
+    f"{URL}.git/": URL,
+    "git@github.com:owner/name.git": URL,
+    "ssh://git@git.example.org/group/owner/name": "https://git.example.org/group/owner/name",
+    "https://key:secret@github.com/owner/name": URL,
+    "file:///a/folder": "file:///a/folder",
+}
+
+
+@pytest.mark.parametrize("given", GIVEN)
+def test_address_is_said_by_the_environment_or_by_the_remote(monkeypatch, given):
+    for name in ("COURSE_REPO_URL", "GITHUB_REPOSITORY", "GITHUB_SERVER_URL"):
+        monkeypatch.delenv(name, raising=False)
+    remote = {("remote", "get-url", "origin"): given}
+    monkeypatch.setattr(repository, "git", lambda *words: remote.get(words, ""))
+    assert repository.address() == GIVEN[given]
+    remote.clear()
+    assert repository.address() == ""
+    monkeypatch.setenv("GITHUB_REPOSITORY", "an/other")
+    assert repository.address() == "https://github.com/an/other"
+    monkeypatch.setenv("COURSE_REPO_URL", given)
+    assert repository.address() == GIVEN[given]
+
+
+@pytest.mark.parametrize("url", ["github.com/owner/name", "https://github.com/owner", "a b"])
+def test_malformed_address_ends_the_build_and_says_what_is_expected(book, url):
+    run = book(COURSE_REPO_URL=url)
+    assert run.returncode == 2
+    assert f"COURSE_REPO_URL is no address: {url}; expected one such as https://" in run.stderr
