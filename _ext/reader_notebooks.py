@@ -5,6 +5,7 @@ begins with a cell that fetches what the chapter needs, and has references as th
 """
 
 import re
+import shutil
 from pathlib import Path
 from urllib.parse import urljoin
 
@@ -44,6 +45,7 @@ if not (found and Path(str(found.origin)).with_name("datasets.toml").exists()):
 # What utils imports that Colab has, and other places may not, with what it needs in turn
 NEEDS = "certifi charset_normalizer idna packaging platformdirs pooch requests tqdm urllib3"
 GLUE = """
+
 
 def glue(name, value, display=True):  # on the site, it keeps a value for the text
     print(f"{name}: {value}")"""
@@ -109,6 +111,8 @@ class Reader:
         if role == "glue":
             key, _, form = target.partition("::")[2].partition(":")
             return format(float(self.glued[key]), form)
+        if role not in DOMAINS:
+            raise ExtensionError(f"{self.name}: _ext/reader_notebooks.py knows no {{{role}}}")
         return self.markdown(self.refer(role, target, kind, text))
 
     def number(self, label):
@@ -130,7 +134,11 @@ class Reader:
         if kind == "admonition":
             lines = [f"**{title}**", "", *body.strip().splitlines()]
             return "\n".join(f"> {line}".rstrip() for line in lines)
-        return {"exercise-end": "", "bibliography": self.works()}[kind]
+        if kind == "bibliography":
+            return self.works()
+        if kind == "exercise-end":
+            return ""
+        raise ExtensionError(f"{self.name}: _ext/reader_notebooks.py knows no {{{kind}}}")
 
     def works(self):
         """Return the list of the works that the chapter cites."""
@@ -212,7 +220,8 @@ def write(app, exception):
     folder = Path(app.outdir).parent / "notebooks"
     if exception or not app.chapters:
         return
-    (folder / "chapters").mkdir(parents=True, exist_ok=True)
+    shutil.rmtree(folder, ignore_errors=True)
+    (folder / "chapters").mkdir(parents=True)
     for name, chapter in app.chapters.items():
         nbformat.write(copy_of(app, name, chapter.shown()), folder / f"{name}.ipynb")
     if (source := Path(app.srcdir, "README.md")).exists():

@@ -3,6 +3,9 @@
 import os
 import re
 import subprocess
+from contextlib import suppress
+from functools import cache
+from pathlib import Path
 
 from sphinx.errors import ExtensionError
 
@@ -11,29 +14,28 @@ LAUNCHERS = {
     "Colab": "https://colab.research.google.com/github/{}/blob/{}/{}.ipynb",
     "Kaggle": "https://kaggle.com/kernels/welcome?src=https://github.com/{}/blob/{}/{}.ipynb",
 }
+ADDRESS = re.compile(
+    r"https://github\.com(/[\w.-]+){2}|https?://(?!github\.com/)[\w.:-]+(/[\w.~-]+)+|file:///\S+"
+)
 EXPECTED = "expected one such as https://github.com/OWNER/NAME"
 
 
+@cache
 def git(*words):
     """Return what git says of this project, or nothing where it cannot."""
-    root = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
-    try:
-        run = subprocess.run(["git", "-C", root, *words], capture_output=True, text=True)
-    except FileNotFoundError:
-        return ""
-    return run.stdout.strip() if run.returncode == 0 else ""
+    command = ["git", "-C", str(Path(__file__).parent), *words]
+    with suppress(OSError, subprocess.CalledProcessError):
+        return subprocess.check_output(command, stderr=subprocess.DEVNULL, text=True).strip()
+    return ""
 
 
 def normal(url):
-    """Return an address as a browser needs it; raise ValueError where it is none.
+    """Return an address as a browser needs it, without a key.
 
     git@HOST:OWNER/NAME.git and https://KEY@HOST/OWNER/NAME.git become https://HOST/OWNER/NAME.
     """
     url = re.sub(r"^(ssh://)?git@([^:/]+)[:/]", r"https://\2/", url.strip())
-    url = re.sub(r"^(https?://)[^/@]*@", r"\1", url).rstrip("/").removesuffix(".git")
-    if not re.fullmatch(r"https?://[\w.:-]+(/[\w.~-]+){2,}|file:///\S+", url):
-        raise ValueError(url)
-    return url
+    return re.sub(r"^(https?://)[^/@]*@", r"\1", url).rstrip("/").removesuffix(".git")
 
 
 def address():
@@ -41,17 +43,13 @@ def address():
 
     COURSE_REPO_URL says it, else GitHub's workflows do, else the remote that a clone came from.
     """
-    given = os.environ.get("COURSE_REPO_URL")
-    if given is None and (name := os.environ.get("GITHUB_REPOSITORY")):
-        given = f"{os.environ.get('GITHUB_SERVER_URL', 'https://github.com')}/{name}"
-    try:
-        if given is not None:
-            return given and normal(given)
-        return normal(git("remote", "get-url", "origin"))
-    except ValueError as error:
-        if given is None:  # no remote, or a folder
-            return ""
-        raise ExtensionError(f"COURSE_REPO_URL is no address: {error}; {EXPECTED}") from None
+    name = os.environ.get("GITHUB_REPOSITORY")
+    server = os.environ.get("GITHUB_SERVER_URL", "https://github.com")
+    given = os.environ.get("COURSE_REPO_URL", name and f"{server}/{name}")
+    url = normal(git("remote", "get-url", "origin") if given is None else given)
+    if given and not ADDRESS.fullmatch(url):
+        raise ExtensionError(f"COURSE_REPO_URL is no address: {url}; {EXPECTED}")
+    return url if ADDRESS.fullmatch(url) else ""  # a remote can be a folder
 
 
 def commit():

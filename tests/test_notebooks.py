@@ -330,7 +330,9 @@ def test_address_is_said_by_the_environment_or_by_the_remote(monkeypatch, given)
     assert repository.address() == GIVEN[given]
 
 
-@pytest.mark.parametrize("url", ["github.com/owner/name", "https://github.com/owner", "a b"])
+@pytest.mark.parametrize(
+    "url", ["github.com/owner/name", "https://github.com/owner/name/tree/main", "a b"]
+)
 def test_malformed_address_ends_the_build_and_says_what_is_expected(book, url):
     run = book(COURSE_REPO_URL=url)
     assert run.returncode == 2
