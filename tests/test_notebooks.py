@@ -1,16 +1,12 @@
 """The copies for Colab, Kaggle and editors: what they hold, and that they run where nothing is."""
 
 import ast
-import base64
 import os
 import re
 import shutil
 import subprocess
 import sys
-from functools import partial
-from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
-from threading import Thread
 
 import cold
 import nbformat
@@ -20,6 +16,7 @@ import repository
 from compare import code_cells
 from nbformat.v4 import new_code_cell, new_markdown_cell, new_notebook, new_output
 from site_pages import soup
+from sphinx.errors import ExtensionError
 
 from utils.runtime import profile
 
@@ -30,12 +27,9 @@ QUICK = "03_language_models"
 RAW = re.compile(r":::|```\{|\{[a-z:]+\}`|^\([\w-]+\)=$|^:\w+:|\$\$ \(|\]\([^)]*\.md", re.M)
 
 
-# --- What the copies hold ---
-
-
-def texts(notebook):
-    """Return the text cells of a notebook, by id."""
-    return {cell.id: cell.source for cell in notebook.cells if cell.cell_type == "markdown"}
+def text_of(notebook):
+    """Return the text of a notebook."""
+    return "\n".join(cell.source for cell in notebook.cells if cell.cell_type == "markdown")
 
 
 @pytest.fixture(scope="module", params=NAMES)
@@ -56,19 +50,21 @@ def test_copy_has_the_code_and_the_outputs_of_its_page(chapter):
 
 def test_copy_has_no_myst_and_says_what_the_page_says(chapter):
     notebook, copy, page = chapter
-    text = "\n".join(texts(copy).values())
+    text = text_of(copy)
     assert RAW.findall(text) == []
-    assert len(RAW.findall("\n".join(texts(notebook).values()))) > 20
+    assert len(RAW.findall(text_of(notebook))) > 20
     text = text.replace("*", "").replace("\xa0", " ")
     for selector, form in {
         "a.reference.internal[href*='#']:not(.admonition-title a)": "{}",
         "figcaption .caption-number": "\n{} ",
         "span.eqno": r"\tag{{{}}}",
         ".citation > p": "- {}",
+        ".pasted-text": "{}",
+        ".admonition:not(.exercise):not(.solution) > .admonition-title": "\n> {}\n>\n",
     }.items():
         shown = [" ".join(found.get_text().split()) for found in page.select(selector)]
         shown = [words.strip("(#)") if "tag" in form else words for words in shown]
-        assert shown and [words for words in shown if form.format(words)[:40] not in text] == []
+        assert [words for words in shown if form.format(words)[:40] not in text] == []
 
 
 def test_solutions_are_folded_and_nothing_else(chapter):
@@ -85,24 +81,16 @@ def test_solutions_are_folded_and_nothing_else(chapter):
             hidden = {"source_hidden": True, "outputs_hidden": True}
             closed = cell.metadata.get("jupyter") == hidden and cell.metadata.cellView == "form"
         assert closed == (cell.id in solutions), cell.source
-    text = "\n".join(texts(copy).values())
+    text = text_of(copy)
     titles = re.findall(r"^### (Exercise [\d.]+) \(", text, re.M)
     assert len(titles) == len(page.select("div.exercise")) >= 3
     assert all(f"<summary>Solution to {title}</summary>" in text for title in titles)
 
 
-# --- That they run ---
-
-
 @pytest.fixture(scope="session")
 def origin(tmp_path_factory):
     """Return (address, commit) of a repository that holds this tree as it is now."""
-    folder = tmp_path_factory.mktemp("origin")
-    shutil.copytree(ROOT / "utils", folder / "utils", ignore=shutil.ignore_patterns("__pycache__"))
-    git = ["git", "-C", folder, "-c", "user.name=A", "-c", "user.email=a@example.org"]
-    for words in (["init", "-q"], ["add", "."], ["commit", "-q", "-m", "All"]):
-        subprocess.run([*git, *words], check=True)
-    return f"file://{folder}", subprocess.check_output([*git, "rev-parse", "HEAD"], text=True)[:-1]
+    return cold.origin(tmp_path_factory.mktemp("origin"))
 
 
 def copy_from(origin, name):
@@ -114,20 +102,18 @@ def copy_from(origin, name):
     return copy
 
 
-def said(notebook):
-    """Return what the cells of a notebook printed."""
-    return "".join(
-        output.get("text", "") for cell in code_cells(notebook) for output in cell.outputs
-    )
+def data_of(notebook):
+    """Return where the data of a run came from."""
+    text = "".join(output.get("text", "") for output in notebook.cells[-1].outputs)
+    return re.findall(r"^data +\w+: (\w+)", text, re.M)
 
 
-def marks(name):
-    """Return what lets the copies run side by side, and all but one in `make test-colab` only."""
-    alone = pytest.mark.xdist_group(name)
-    return [alone] if name == QUICK else [alone, pytest.mark.colab]
+ALONE = {name: [pytest.mark.xdist_group(name)] for name in NAMES}  # each by itself in a worker
+for name in set(NAMES) - {QUICK}:
+    ALONE[name] += [pytest.mark.colab]
 
 
-@pytest.mark.parametrize("name", [pytest.param(name, marks=marks(name)) for name in NAMES])
+@pytest.mark.parametrize("name", [pytest.param(name, marks=ALONE[name]) for name in NAMES])
 def test_copy_runs_alone_on_older_packages_and_again_cut_off(name, origin, tmp_path):
     """First with the data where they are at hand; cut off, on the samples, with what is there."""
     before = cold.packages()
@@ -135,11 +121,7 @@ def test_copy_runs_alone_on_older_packages_and_again_cut_off(name, origin, tmp_p
     no_data = {"COURSE_DATA": "", "COURSE_CACHE": str(tmp_path / "none")}
     again = cold.run(copy_from(origin, name), tmp_path, cut_off=True, **no_data)
     assert cold.packages() == before
-    data = [re.findall(r"^data +\w+: (\w+)", said(run), re.M) for run in (first, again)]
-    assert "PyTorch" in said(again) and data[1] == ["sample"] * len(data[0])
-
-
-# --- The first cell ---
+    assert data_of(again) == ["sample"] * len(data_of(first))
 
 
 @pytest.fixture
@@ -159,18 +141,17 @@ def first_cell(origin, tmp_path):
     return first_cell
 
 
-def test_first_cell_is_short_and_does_nothing_twice(first_cell, origin, tmp_path):
+def test_first_cell_is_short_and_does_nothing_twice_or_beside_the_course(
+    first_cell, origin, tmp_path
+):
     assert len(copy_from(origin, QUICK).cells[0].source.splitlines()) <= 25
+    assert first_cell(PYTHONPATH=str(ROOT)) == f"{ROOT}/utils/__init__.py"
+    assert not list(tmp_path.iterdir())
     place = tmp_path / f"course-{origin[1][:9]}/utils/__init__.py"
     assert first_cell() == str(place)
     place.write_text("# changed by the reader")
     assert first_cell() == str(place) and place.read_text() == "# changed by the reader"
     assert list(tmp_path.iterdir()) == [place.parents[1]]
-
-
-def test_first_cell_leaves_alone_where_the_course_is(first_cell, tmp_path):
-    assert first_cell(PYTHONPATH=str(ROOT)) == f"{ROOT}/utils/__init__.py"
-    assert not list(tmp_path.iterdir())
 
 
 @pytest.mark.parametrize("loaded", ["", "import utils"])
@@ -184,15 +165,11 @@ def test_first_cell_says_whose_other_utils_it_passes_over(first_cell, tmp_path, 
 
 
 def test_first_cell_takes_the_archive_where_there_is_no_git(first_cell, origin, tmp_path):
-    served = tmp_path / "served/owner/name/archive"
     shutil.copytree(ROOT / "utils", tmp_path / "content/name-1/utils")
-    shutil.make_archive(str(served / origin[1]), "zip", tmp_path / "content")
-    handler = partial(SimpleHTTPRequestHandler, directory=tmp_path / "served")
-    with ThreadingHTTPServer(("127.0.0.1", 0), handler) as server:
-        Thread(target=server.serve_forever, daemon=True).start()
-        address = f"http://127.0.0.1:{server.server_port}/owner/name"
-        assert first_cell(address=address, PATH="").endswith("/name-1/utils/__init__.py")
-        server.shutdown()
+    archive = tmp_path / "name/archive" / origin[1]
+    shutil.make_archive(str(archive), "zip", tmp_path / "content")
+    place = first_cell(address=f"file://{tmp_path}/name", PATH="")
+    assert place.endswith("/name-1/utils/__init__.py")
 
 
 def test_first_cell_asks_for_all_that_the_helpers_import():
@@ -206,24 +183,21 @@ def test_first_cell_asks_for_all_that_the_helpers_import():
     assert wanted == set(reader_notebooks.NEEDS.split())
 
 
-# --- Addresses ---
-
-CONF = """
+FILES = {
+    "conf.py": """
 import nbformat
 from types import SimpleNamespace
 extensions = ["myst_nb", "sphinx_book_theme", "web_pages", "repository", "reader_notebooks"]
 extensions += ["sphinxcontrib.bibtex"]
 html_theme, html_math_renderer, numfig, math_numfig = "sphinx_book_theme", "mathml", True, True
-nb_execution_mode, html_context = "off", {"default_mode": "auto"}
 bibtex_bibfiles, bibtex_reference_style = ["references.bib"], "author_year"
 templates_path, exclude_patterns = ["_templates"], ["README.md"]
+nb_execution_mode, html_context = "off", {"default_mode": "auto"}
 myst_enable_extensions = ["dollarmath"]
+one = nbformat.read("chapters/one.ipynb", as_version=4)
 def setup(app):
-    one = nbformat.read("chapters/one.ipynb", as_version=4)
     app.chapters = {"chapters/one": SimpleNamespace(shown=lambda: one)}
-"""
-FILES = {
-    "conf.py": CONF,
+""",
     "index.md": "# Book\n\n```{toctree}\n:numbered:\nchapters/one\nrunning\n```\n",
     "running.md": "# How to run\n\n```{set-up-cell}\n```\n",
     "README.md": "[Page](pages/a.md)\n\n- [1. One](chapters/one.ipynb): Go.\n",
@@ -256,9 +230,8 @@ def book(tmp_path):
     for name, text in FILES.items():
         (tmp_path / name).write_text(text)
     figure = {"mystnb": {"figure": {"name": "fig", "caption": "Of {eq}`eq-a`."}}}
-    png = base64.b64encode((ROOT / "_static/card.png").read_bytes()).decode()
-    code = new_code_cell("0", metadata=figure)
-    code.outputs = [new_output("display_data", {"image/png": png})]
+    svg = new_output("display_data", {"image/svg+xml": "<svg xmlns='http://www.w3.org/2000/svg'/>"})
+    code = new_code_cell("0", metadata=figure, outputs=[svg])
     about = {"kernelspec": {"name": "a", "display_name": "A"}, "language_info": {"name": "python"}}
     (tmp_path / "chapters").mkdir()
     one = new_notebook(cells=[new_markdown_cell(TEXT), code], metadata=about)
@@ -330,10 +303,8 @@ def test_address_is_said_by_the_environment_or_by_the_remote(monkeypatch, given)
     assert repository.address() == GIVEN[given]
 
 
-@pytest.mark.parametrize(
-    "url", ["github.com/owner/name", "https://github.com/owner/name/tree/main", "a b"]
-)
-def test_malformed_address_ends_the_build_and_says_what_is_expected(book, url):
-    run = book(COURSE_REPO_URL=url)
-    assert run.returncode == 2
-    assert f"COURSE_REPO_URL is no address: {url}; expected one such as https://" in run.stderr
+@pytest.mark.parametrize("url", ["github.com/owner/name", f"{URL}/tree/main", "a b"])
+def test_malformed_address_says_what_is_expected(monkeypatch, url):
+    monkeypatch.setenv("COURSE_REPO_URL", url)
+    with pytest.raises(ExtensionError, match=f"no address: {url}; expected one such as https://"):
+        repository.address()
