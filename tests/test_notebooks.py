@@ -200,24 +200,16 @@ def setup(app):
     "running.md": "# How to run\n\n```{set-up-cell}\n```\n",
     "README.md": "[Page](pages/a.md)\n\n- [1. One](chapters/one.ipynb): Go.\n",
 }
-TEXT = """# One
-
-See {numref}`fig`, [the *next*](one.ipynb) and {cite:t}`cho2014`.
-
-$$a = b$$ (eq-a)
-
-```{bibliography}
-```
-"""
 SITE, URL = "https://example.org/course", "https://github.com/owner/name"
 PAGE = f"{SITE}/chapters/one.html"
-PLAIN = f"""# One
-
-See [Fig. 1.1]({PAGE}#fig), [the *next*]({PAGE}) and Cho *et al.* [[2014]({PAGE}#ID)].
-
-$$a = b\\tag{{1.1}}$$
-
-- Kyunghyun Cho, """
+TEXT = (
+    "# One\n\nSee {numref}`fig`, [the *next*](one.ipynb) and {cite:t}`cho2014`.\n\n"
+    "$$a = b$$ (eq-a)\n\n```{bibliography}\n```\n"
+)
+PLAIN = (
+    f"# One\n\nSee [Fig. 1.1]({PAGE}#fig), [the *next*]({PAGE}) and Cho *et al.* [[2014]({PAGE}"
+    "#ID)].\n\n$$a = b\\tag{1.1}$$\n\n- Kyunghyun Cho, "
+)
 
 
 @pytest.fixture
