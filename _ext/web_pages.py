@@ -1,4 +1,4 @@
-"""Sphinx extension: formulas are MathML, images keep their place, addresses are known."""
+"""Sphinx extension: formulas are MathML, images keep their place, the address is known."""
 
 import os
 import re
@@ -43,19 +43,11 @@ def visit_math(self, node):
     raise nodes.SkipNode
 
 
-def set_addresses(app, config):
-    """Tell Sphinx, templates and pages where site and repository are, if the environment does."""
-    address, url = (os.environ.get(f"COURSE_{of}_URL", "").rstrip("/") for of in ("SITE", "REPO"))
+def set_address(app, config):
+    """Tell Sphinx and templates where the site will stand, if the environment does."""
+    address = os.environ.get("COURSE_SITE_URL", "").rstrip("/")
     config.html_baseurl = address and f"{address}/"
     config.html_context = {**config.html_context, "address": config.html_baseurl}
-    config.myst_substitutions = {"repository": url or "ADDRESS-OF-THE-REPOSITORY"}
-    options = {"launch_buttons": {}}  # the theme's own would lead to another repository
-    if url:
-        options |= {"repository_url": url, "use_repository_button": True, "use_issues_button": True}
-        options["repository_branch"] = os.environ.get("COURSE_REPO_BRANCH", "main")
-        options["path_to_docs"] = os.environ.get("COURSE_REPO_PATH", "")
-        options["launch_buttons"] = {"colab_url": "https://colab.research.google.com"}
-    config.html_theme_options = {**config.html_theme_options, **options}
 
 
 def measure_images(app, doctree, docname):
@@ -86,7 +78,7 @@ def write_sitemap(app, exception):
 def setup(app):
     renderers = (visit_math, None)
     app.add_html_math_renderer("mathml", inline_renderers=renderers, block_renderers=renderers)
-    app.connect("config-inited", set_addresses)
+    app.connect("config-inited", set_address)
     app.connect("doctree-resolved", measure_images)
     app.connect("html-page-context", mend_page)
     app.connect("build-finished", write_sitemap)

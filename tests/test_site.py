@@ -406,11 +406,6 @@ def test_status_page_has_two_rows_for_every_chapter():
         assert [cells[2] for cells in mine] == seconds
 
 
-def test_no_launch_buttons_without_a_repository():
-    for page in SITE.rglob("*.html"):
-        assert "colab.research" not in page.read_text("utf-8")
-
-
 def test_pictures_are_those_that_the_code_draws():
     for name, svg in draw.pictures().items():
         assert (ROOT / "_static" / name).read_text("utf-8") == svg, (
