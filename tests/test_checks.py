@@ -199,7 +199,6 @@ CASES = [
     *each(
         TypeError, "optimizer", lambda optimizer: run(optimizer=optimizer), "SGD", torch.optim.SGD
     ),
-    *each(TypeError, "total_loss", lambda loss: perplexity(loss, 2), None, "1", torch.tensor(1.0)),
     *each(ValueError, "parameters", lambda given: clip_gradients(given, 1.0), [], [torch.ones(2)]),
 ]
 
@@ -275,13 +274,13 @@ def test_an_optimizer_of_another_model_is_refused():
 
 def test_make_batches_must_begin_anew():
     batches = iter(list(random_windows(IDS, 2, 5)))
-    with pytest.raises(ValueError, match=r"^make_batches must .* pass 2 got no minibatch"):
+    with pytest.raises(ValueError, match=r"^make_batches must .*, got no minibatch in pass 2"):
         run(make_batches=lambda: batches, num_epochs=3)
 
 
 def test_training_stops_at_a_loss_that_is_not_finite_before_anything_is_saved():
     seen = []
-    with pytest.raises(ValueError, match=r"^the loss of pass 1 is (nan|inf): try a smaller "):
+    with pytest.raises(ValueError, match=r"^the loss of pass 1 must be finite .*, got (nan|inf)"):
         run(lr=math.inf, num_epochs=3, on_epoch=seen.append)
     assert not seen
 
