@@ -265,11 +265,13 @@ def test_a_wrong_state_is_refused_and_never_read(name):
 # --- training that could not work ------------------------------------------------------------
 
 
-def test_an_optimizer_of_another_model_is_refused():
-    other = MODELS["RNNScratch"]()
-    refuses(
-        ValueError, "optimizer", lambda: run(optimizer=torch.optim.SGD(other.parameters(), 1.0))
-    )
+def test_an_optimizer_of_another_model_is_refused_and_one_of_a_part_of_this_one_is_not():
+    model, other = MODELS["RNNScratch"](), MODELS["RNNScratch"]()
+    theirs = torch.optim.SGD(other.parameters(), 1.0)
+    refuses(ValueError, "optimizer", train_epoch, model, [], theirs, 1.0, False)
+    refuses(ValueError, "optimizer", lambda: run(optimizer=theirs))
+    part = torch.optim.SGD([model.W_hh], 1.0)
+    assert train_epoch(model, [], part, 1.0, False) == (0, 0)
 
 
 def test_make_batches_must_begin_anew():
