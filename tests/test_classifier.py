@@ -10,7 +10,7 @@ from torch import nn
 from torch.nn import functional as F
 from torch.nn.utils.rnn import pack_padded_sequence, pad_packed_sequence
 
-from utils.batching import bucket, pad
+from utils.batching import pad
 from utils.models import (
     Classifier,
     GRUScratch,
@@ -155,27 +155,6 @@ def test_parameters_as_counted_by_hand():
     assert sum(p.numel() for p in make(pool=max_and_mean).parameters()) == counted
 
 
-@kinds
-def test_learns_which_token_a_text_holds(kind):
-    """The token stands anywhere; texts are padded, and come in buckets of like length."""
-    model = make(kind, 2, max_and_mean).float()
-    torch.manual_seed(2)
-    lengths = torch.randint(1, 9, (120,))
-    texts = [torch.randint(2, VOCAB_SIZE, (length,)) for length in lengths.tolist()]
-    labels = torch.arange(120) % 2
-    for text, label in zip(texts, labels, strict=True):
-        if label:
-            text[torch.randint(len(text), ())] = 1
-    adam = torch.optim.Adam(model.parameters(), 0.02)
-    for _ in range(14):
-        for batch in bucket(lengths, 20, 3):
-            adam.zero_grad()
-            logits = model(*pad([texts[i] for i in batch]))
-            F.binary_cross_entropy_with_logits(logits, labels[batch].float()).backward()
-            adam.step()
-    assert ((model(*pad(texts)) > 0) == labels).float().mean() > 0.9
-
-
 # --- Padding never matters -------------------------------------------------------------------
 
 
@@ -194,15 +173,6 @@ def test_more_padding_and_other_padding_change_nothing(kind, pool, num_direction
         all_close(gradients(model, again), grads, 1e-12)
 
 
-@directions
-@pools
-def test_the_order_of_the_texts_does_not_matter(pool, num_directions):
-    model = make("LSTM", num_directions, pool)
-    X, lengths = pad(some_texts())
-    order = torch.tensor([4, 2, 0, 3, 1])
-    close(model(X[order], lengths[order]), model(X, lengths)[order], 1e-12)
-
-
 @kinds
 def test_padding_gets_no_gradient_and_every_token_of_a_text_gets_one(kind):
     """Not the row of padding_idx, and no other row that only stands in the padding."""
@@ -213,18 +183,6 @@ def test_padding_gets_no_gradient_and_every_token_of_a_text_gets_one(kind):
             grad = gradients(model, model(X, lengths))["embedding.weight"]
             assert not grad[0].any()
             assert grad[X[X > 0]].any(dim=1).all()
-
-
-def test_a_plain_bidirectional_layer_reads_the_padding_first():
-    """d2l takes end states over the padding, without a mask: more padding is another logit."""
-    torch.manual_seed(0)
-    embedding, output = nn.Embedding(VOCAB_SIZE, NUM_INPUTS), nn.Linear(4 * NUM_HIDDENS, 1)
-    theirs = nn.LSTM(NUM_INPUTS, NUM_HIDDENS, bidirectional=True)
-    logits = []
-    for num_padding in (0, 1, 5, 20):
-        hiddens, _ = theirs(embedding(F.pad(torch.tensor([[3, 1, 4]]), (0, num_padding)).T))
-        logits.append(output(torch.cat([hiddens[0], hiddens[-1]], dim=1)).item())
-    assert all(abs(logit - logits[0]) > 1e-3 for logit in logits[1:])
 
 
 # --- reverse, last_state, max_and_mean -------------------------------------------------------

@@ -1,10 +1,6 @@
 """normalize, tokenize and Vocab: round trips, edges, and the order of the indices."""
 
-import os
-import subprocess
-import sys
 from collections import Counter
-from pathlib import Path
 
 import pytest
 from hypothesis import given
@@ -12,7 +8,6 @@ from hypothesis import strategies as st
 
 from utils.text import Vocab, normalize, tokenize
 
-ROOT = Path(__file__).parent.parent
 TOKENS = ["the", "time", "machine", "by", "the", "time", "traveller"]
 
 token_lists = st.lists(st.text(max_size=3) | st.integers() | st.tuples(st.text(max_size=2)))
@@ -143,18 +138,3 @@ def test_order_of_the_vocabulary(tokens, reserved_tokens):
     rest = [(-vocab.counts[t], tokens.index(t)) for t in vocab.idx_to_token[len(reserved) :]]
     assert rest == sorted(rest)
     assert set(vocab) == {*tokens, *reserved}
-
-
-def test_same_indices_in_another_process():
-    vocab = Vocab(list("the time machine"), reserved_tokens=["<pad>"])
-    code = "from utils.text import Vocab; v = Vocab(list('the time machine'), 1, ['<pad>'])"
-    code += "; print(v.idx_to_token)"
-    printed = subprocess.run(
-        [sys.executable, "-c", code],
-        cwd=ROOT,
-        env={**os.environ, "PYTHONHASHSEED": "1"},
-        capture_output=True,
-        text=True,
-        check=True,
-    ).stdout
-    assert printed == f"{vocab.idx_to_token}\n"
