@@ -6,7 +6,7 @@ import os
 import pickle
 import re
 import zipfile
-from collections import Counter, OrderedDict
+from collections import OrderedDict
 from functools import partial
 from pathlib import Path
 
@@ -134,16 +134,16 @@ def test_extra_comes_back_as_it_was_and_a_later_step_does_not_reach_the_file(pat
 
 @pytest.mark.parametrize(
     "value",
-    [np.float64(0.5), np.zeros(2), Path("x"), {1, 2}, Counter("a"), b"bytes", print],
+    [np.float64(0.5), np.zeros(2), Path("x"), training.History(), print],
     ids=lambda value: type(value).__name__,
 )
 def test_what_could_not_be_read_back_is_not_written(path, value):
     """A numpy number is a float, is pickled as code, and would make the file unreadable."""
     save_checkpoint(path, *make(), step=1)
-    bad = [value, [value], (0, value), {"a": {"b": value}}, OrderedDict(a=value)]
-    for extra in [*bad, {b"a": 1}]:
-        with pytest.raises(TypeError, match=r"^extra must be made of .*, got \w+$"):
+    for extra in (value, [value], (0, value), {"a": {"b": value}}, OrderedDict(a=value)):
+        with pytest.raises(TypeError, match=r"^extra must be made of "):
             save_checkpoint(path, *make(), step=2, extra=extra)
+    assert os.listdir(path.parent) == ["model.pt"]
     assert load_checkpoint(path, *make()) == {"step": 1}
 
 

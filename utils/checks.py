@@ -8,8 +8,6 @@ from collections.abc import Iterable
 import torch
 from torch import nn
 
-PLAIN = int, float, bool, str, type(None)  # what an extra of a checkpoint may be, besides tensors
-
 
 def _demand(fits, error, expected, got):
     """Raise the error, which says what was expected and what came, unless what came fits."""
@@ -22,19 +20,15 @@ def _kind(value):
     return value.dtype if isinstance(value, torch.Tensor) else type(value).__name__
 
 
-def check_positive(**named):
-    """Raise TypeError or ValueError, naming the argument, unless each value is an int above 0."""
-    for name, value in named.items():
-        expected, whole = f"{name} must be a positive integer", isinstance(value, int)
-        _demand(whole and not isinstance(value, bool), TypeError, expected, repr(value))
-        _demand(value > 0, ValueError, expected, value)
+def check_positive(kind=int, **named):
+    """Raise TypeError or ValueError, naming the argument, unless each value is an int above 0.
 
-
-def check_number(**named):
-    """Raise TypeError or ValueError, naming the argument, unless each value is a number above 0."""
+    With kind=int | float it may be any number above 0.
+    """
     for name, value in named.items():
-        expected, number = f"{name} must be a number above 0", isinstance(value, int | float)
-        _demand(number and not isinstance(value, bool), TypeError, expected, repr(value))
+        expected = f"{name} must be a positive {'integer' if kind is int else 'number'}"
+        fits = isinstance(value, kind) and not isinstance(value, bool)
+        _demand(fits, TypeError, expected, repr(value))
         _demand(value > 0, ValueError, expected, value)
 
 
@@ -105,11 +99,10 @@ def check_index(index, size):
 def check_id_list(ids, vocab_size):
     """Raise TypeError or ValueError unless ids is a list of int from 0 to vocab_size - 1."""
     _demand(isinstance(ids, list), TypeError, "ids must be a list of integers", _kind(ids))
-    for token in ids:
-        if type(token) is not int:
-            raise TypeError(f"ids must hold integers, got {token!r}")
-        if not 0 <= token < vocab_size:
-            raise ValueError(f"ids must lie in 0..{vocab_size - 1}, got {token}")
+    kinds = {type(token) for token in ids}
+    _demand(kinds <= {int}, TypeError, "ids must hold integers", kinds)
+    outside = [token for token in ids if not 0 <= token < vocab_size]
+    _demand(not outside, ValueError, f"ids must lie in 0..{vocab_size - 1}", outside)
 
 
 # Minibatches
@@ -169,24 +162,21 @@ def check_inputs(inputs, input_size):
 
 
 def check_state(state, *shape, num_parts=None):
-    """Raise TypeError or ValueError unless state is None, or a tensor of that shape.
+    """Raise ValueError unless state is None, or a tensor of that shape.
 
     With num_parts it must be a tuple of so many of them. For the layers that are written out here:
     those of PyTorch check their own states.
     """
     if state is not None:
-        parts = (state,) if num_parts is None else state
+        parts = state if num_parts and isinstance(state, tuple) else (state,)
+        shapes = [tuple(p.shape) if isinstance(p, torch.Tensor) else _kind(p) for p in parts]
         expected = f"state must be {num_parts or 'a'} tensor(s) of shape {shape}"
-        fits = isinstance(parts, tuple) and all(isinstance(part, torch.Tensor) for part in parts)
-        _demand(fits, TypeError, expected, type(state).__name__)
-        shapes = [tuple(part.shape) for part in parts]
         _demand(shapes == [shape] * (num_parts or 1), ValueError, expected, shapes)
 
 
 def check_layer(layer):
     """Raise TypeError or ValueError unless layer is recurrent, with time first."""
-    sizes = "input_size", "hidden_size", "bidirectional"
-    fits = isinstance(layer, nn.Module) and all(hasattr(layer, size) for size in sizes)
+    fits = {"input_size", "hidden_size", "bidirectional"} <= set(dir(layer))
     _demand(fits, TypeError, "layer must be a recurrent layer", type(layer).__name__)
     fits = not getattr(layer, "batch_first", False) and not getattr(layer, "proj_size", 0)
     _demand(fits, ValueError, "layer must have batch_first=False and proj_size=0", layer)
@@ -221,13 +211,13 @@ def check_texts(X, lengths, model):
 
 def check_gradients(grads, theta):
     """Raise TypeError or ValueError unless there are gradients, and theta is a number above 0."""
-    check_number(theta=theta)
+    check_positive(int | float, theta=theta)
     _demand(grads, ValueError, "parameters must have gradients (call backward first)", "none")
 
 
 def check_training(model, optimizer, clip):
     """Raise TypeError or ValueError unless optimizer and clip are such that the model can learn."""
-    check_number(clip=clip)
+    check_positive(int | float, clip=clip)
     fits, got = isinstance(optimizer, torch.optim.Optimizer), type(optimizer).__name__
     _demand(fits, TypeError, "optimizer must be one of torch.optim", got)
     held = {id(p) for group in optimizer.param_groups for p in group["params"]}
@@ -248,11 +238,10 @@ def check_pass(epoch, total_loss, num_tokens):
 
 def check_settings(temperature, top_k, top_p):
     """Raise TypeError or ValueError, naming the argument, where a setting is out of its range."""
-    check_number(temperature=temperature, top_p=top_p)
+    check_positive(int | float, temperature=temperature, top_p=top_p)
+    check_positive(top_k=1 if top_k is None else top_k)
     _demand(temperature < math.inf, ValueError, "temperature must be finite", temperature)
     _demand(top_p <= 1, ValueError, "top_p must be in (0, 1]", top_p)
-    if top_k is not None:
-        check_positive(top_k=top_k)
 
 
 def check_prefix(prefix):
@@ -272,23 +261,20 @@ def check_logits(logits):
 # Checkpoints
 
 
-def check_extra(value):
-    """Raise TypeError unless value is made of what load_checkpoint can read back."""
-    if type(value) in (list, tuple, dict, OrderedDict):
-        for part in [*value, *value.values()] if isinstance(value, dict) else value:
-            check_extra(part)
-    else:
+def check_extra(path):
+    """Raise TypeError unless what was just written to path can be read back as data."""
+    try:
+        torch.load(path, map_location="cpu", weights_only=True)
+    except Exception as error:  # of many kinds, by what stands there
         kinds = "numbers, strings, tensors, or lists and dicts of these"
-        fits = isinstance(value, torch.Tensor) or type(value) in PLAIN
-        _demand(fits, TypeError, f"extra must be made of {kinds}", type(value).__name__)
+        raise TypeError(f"extra must be made of {kinds}, got what is read as code") from error
 
 
 def check_checkpoint(path, model, optimizer):
     """Raise ValueError unless path is a whole checkpoint of such a model and such an optimizer."""
     states = _read_checkpoint(path)
-    kinds = {"model": dict, "optimizer": dict, "extra": dict, "written_by": tuple}
-    fits = isinstance(states, dict) and states.keys() == kinds.keys()
-    fits = fits and all(isinstance(states[name], kind) for name, kind in kinds.items())
+    kinds = {"model": OrderedDict, "optimizer": dict, "extra": dict, "written_by": tuple}
+    fits = isinstance(states, dict) and {name: type(states[name]) for name in states} == kinds
     kind = "path must be a file of save_checkpoint"
     _demand(fits, ValueError, kind, f"{path}: of another kind")
     written_by, version = states["written_by"]
