@@ -1,4 +1,4 @@
-"""Windows of a long text, fair and shifted by one; padded minibatches; and d2l's own windows."""
+"""Windows of a long text, fair and shifted by one; padded minibatches, in buckets."""
 
 import gc
 from collections import Counter
@@ -8,7 +8,6 @@ import torch
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
-from utils import d2l
 from utils.batching import (
     bucket,
     overlapping_windows,
@@ -17,7 +16,6 @@ from utils.batching import (
     random_windows,
     sequential_windows,
 )
-from utils.text import normalize
 
 SAMPLERS = [random_windows, sequential_windows]
 both = pytest.mark.parametrize("sampler", SAMPLERS)
@@ -91,6 +89,23 @@ def test_offsets_are_uniform_first_and_last_included(sampler):
     assert chi_squared < 18.5  # 4 degrees of freedom: 1 in 1,000
 
 
+@pytest.mark.parametrize(
+    ("sampler", "num_tokens", "stride"), [(random_windows, 56, 5), (overlapping_windows, 16, 1)]
+)
+def test_windows_come_first_and_are_left_out_at_random(sampler, num_tokens, stride, monkeypatch):
+    """11 windows in minibatches of 2: each is left out, and comes first, in a pass of 11."""
+    fix_offset(monkeypatch, 0)
+    torch.manual_seed(8)
+    firsts, left_out, passes = Counter(), Counter(), 1_100
+    for _ in range(passes):
+        windows = [X[:, 0] // stride for X, _ in sampler(torch.arange(num_tokens), 2, 5)]
+        firsts[windows[0][0].item()] += 1
+        left_out.update(set(range(11)) - set(torch.cat(windows).tolist()))
+    for counts in (firsts, left_out):
+        assert sorted(counts) == list(range(11)) and counts.total() == passes
+        assert sum((count - 100) ** 2 / 100 for count in counts.values()) < 29.6  # 1 in 1,000
+
+
 @both
 @pytest.mark.parametrize("offset", [0, 4])
 def test_first_and_last_offset(sampler, offset, monkeypatch):
@@ -116,33 +131,6 @@ def test_shortest_text_fills_one_minibatch_at_every_offset_and_one_token_less_do
             sampler(torch.arange(shortest - 1), *sizes)
 
 
-@pytest.mark.parametrize(
-    ("sampler", "num_tokens", "stride"), [(random_windows, 56, 5), (overlapping_windows, 16, 1)]
-)
-def test_windows_come_first_and_are_left_out_at_random(sampler, num_tokens, stride, monkeypatch):
-    """11 windows in minibatches of 2: each is left out, and comes first, in a pass of 11."""
-    fix_offset(monkeypatch, 0)
-    torch.manual_seed(8)
-    firsts, left_out, passes = Counter(), Counter(), 1_100
-    for _ in range(passes):
-        windows = [X[:, 0] // stride for X, _ in sampler(torch.arange(num_tokens), 2, 5)]
-        firsts[windows[0][0].item()] += 1
-        left_out.update(set(range(11)) - set(torch.cat(windows).tolist()))
-    for counts in (firsts, left_out):
-        assert counts.total() == passes and sorted(counts) == list(range(11))
-        chi_squared = sum((count - 100) ** 2 / 100 for count in counts.values())
-        assert chi_squared < 29.6  # 10 degrees of freedom: 1 in 1,000
-
-
-@every
-def test_one_seed_one_pass(sampler):
-    passes = []
-    for _ in range(2):
-        torch.manual_seed(4)
-        passes.append(torch.stack([X for X, _ in sampler(torch.arange(100), 3, 4)]))
-    assert passes[0].equal(passes[1])
-
-
 # Windows that begin at every token
 
 
@@ -163,14 +151,6 @@ def test_overlapping_windows_begin_at_every_token_once(case, seed):
         assert sorted(starts) == list(range(num_windows))
 
 
-def test_overlapping_windows_are_on_the_device_of_the_ids():
-    """The meta device stands in for a GPU: its tensors have a place and no numbers."""
-    X, Y = next(overlapping_windows(torch.arange(60, device="meta"), 4, 5))
-    assert X.device == Y.device == torch.device("meta") and X.shape == (4, 5)
-    X, Y = next(overlapping_windows(torch.arange(60), 4, 5))
-    assert X.device == Y.device == torch.device("cpu")
-
-
 def storages():
     """Return {address: bytes} of the memory of all living tensors."""
     tensors = [part for part in gc.get_objects() if type(part) is torch.Tensor]
@@ -179,14 +159,22 @@ def storages():
 
 
 def test_overlapping_windows_of_a_novel_hold_one_number_a_window():
-    ids, num_steps = torch.zeros(1_100_000, dtype=torch.long), 100
-    gc.collect()
+    ids = torch.zeros(1_100_000, dtype=torch.long)
     before = storages()
-    minibatches = overlapping_windows(ids, 64, num_steps)
-    X, _ = next(minibatches)
-    held = {place: size for place, size in storages().items() if place not in before}
-    assert X.shape == (64, num_steps)
-    assert sum(held.values()) < 8 * (len(ids) - num_steps) + 1_000_000  # all windows: 880 MB
+    X, _ = next(minibatches := overlapping_windows(ids, 64, 100))
+    held = [size for place, size in storages().items() if place not in before]
+    assert X.shape == (64, 100) and minibatches
+    assert sum(held) < 8 * len(ids) + 1_000_000  # all windows: 880 MB
+
+
+def test_windows_and_padded_texts_are_where_the_ids_are():
+    """The meta device stands in for a GPU: its tensors have a place and no numbers."""
+    ids = torch.arange(60, device="meta")
+    for cut in (sequential_windows, overlapping_windows):
+        X, Y = next(cut(ids, 4, 5))
+        assert X.device == Y.device == ids.device and X.shape == (4, 5)
+    X, lengths = pad([ids[:2], ids[:3]])
+    assert X.device == ids.device and lengths.tolist() == [2, 3]
 
 
 # Texts of many lengths
@@ -211,15 +199,6 @@ def test_padding_can_be_undone(rows, value):
     assert [row[:length].tolist() for row, length in zip(X, lengths, strict=True)] == rows
     for row, length in zip(X, lengths, strict=True):
         assert (row[length:] == value).all()
-
-
-def test_padded_texts_are_copies_on_their_own_device():
-    text = torch.tensor([1, 2])
-    X, _ = pad([text])
-    X += 1
-    assert text.tolist() == [1, 2]
-    X, lengths = pad([torch.arange(2, device="meta"), torch.arange(3, device="meta")])
-    assert X.device.type == "meta" and lengths.tolist() == [2, 3]
 
 
 def values(batches):
@@ -301,16 +280,6 @@ def test_padding_share_equals_a_count_of_the_padding(lengths, batch_size, num_ba
     assert padding_share(lengths, batches) == pytest.approx(padding / places, abs=1e-12)
 
 
-def test_padding_share_by_hand():
-    lengths = torch.tensor([1, 4, 2, 3])
-    pairs = [torch.tensor([0, 1]), torch.tensor([2, 3])]
-    assert padding_share(lengths, pairs) == pytest.approx(4 / 14)
-    assert padding_share(lengths, [torch.tensor([0, 2]), torch.tensor([3, 1])]) == 1 - 10 / 12
-    assert padding_share(lengths, [torch.arange(4)]) == 6 / 16
-    assert padding_share(lengths, [torch.tensor([i]) for i in range(4)]) == 0
-    assert padding_share(torch.full((9,), 7), bucket(torch.full((9,), 7), 2)) == 0
-
-
 @settings(max_examples=20)
 @given(seed=st.integers(0, 2**32))
 def test_buckets_save_padding_where_lengths_are_skewed(seed):
@@ -318,46 +287,3 @@ def test_buckets_save_padding_where_lengths_are_skewed(seed):
     lengths = ((torch.randn(1_000) / 2).exp() * 200).long() + 1  # most of them from 80 to 550
     shares = [padding_share(lengths, bucket(lengths, 20, k)) for k in (1, 10, 50)]
     assert 0.7 > shares[0] > 0.45 > 0.35 > shares[1] > shares[2] > 0
-
-
-# What the books get wrong
-
-
-def test_a_sampler_without_offset_knows_few_windows():
-    """Dive-into-DL-PyTorch cuts at 0, num_steps, 2 num_steps, ... in every pass."""
-    torch.manual_seed(6)
-    without = set(range(0, 30, 5))
-    ours = {
-        row[0]
-        for _ in range(200)
-        for X, _ in random_windows(torch.arange(35), 2, 5)
-        for row in X.tolist()
-    }
-    assert len(without) == 6 and ours == set(range(30))
-
-
-@pytest.fixture(scope="module")
-def d2l_data():
-    """Return d2l's own TimeMachine, fed with a text in place of its download."""
-
-    class LocalTimeMachine(d2l.TimeMachine):
-        def _download(self):
-            return " ".join(f"{word:b}" for word in range(4_000)).translate({48: "a", 49: "b"})
-
-    return LocalTimeMachine(batch_size=64, num_steps=32)
-
-
-def test_d2l_1_windows_overlap(d2l_data):
-    assert d2l_data.X[1, :-1].equal(d2l_data.X[0, 1:])
-    num_windows = sum(len(X) for X, _ in d2l_data.train_dataloader())
-    assert num_windows == 10_000 and num_windows * 32 > 30 * (10_000 + 32)
-
-
-def test_d2l_1_validation_begins_inside_the_training_text(d2l_data):
-    text = normalize(d2l_data._download())
-    ids = torch.tensor([d2l_data.vocab[char] for char in text])
-    assert d2l_data.X[9_999].equal(ids[9_999 : 9_999 + 32])
-    assert d2l_data.X[10_000].equal(ids[10_000 : 10_000 + 32])
-    train = set(range(9_999 + 32 + 1))
-    validation = set(range(10_000, 15_000 + 32))
-    assert len(train & validation) == d2l_data.num_steps

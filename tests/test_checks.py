@@ -1,6 +1,5 @@
 """Bad input: which call is refused, with which error, and that the message names the argument."""
 
-import copy
 import math
 from functools import partial
 
@@ -199,7 +198,6 @@ CASES = [
     *each(
         TypeError, "optimizer", lambda optimizer: run(optimizer=optimizer), "SGD", torch.optim.SGD
     ),
-    *each(TypeError, "total_loss", lambda loss: perplexity(loss, 2), None, "1", torch.tensor(1.0)),
     *each(ValueError, "parameters", lambda given: clip_gradients(given, 1.0), [], [torch.ones(2)]),
 ]
 
@@ -266,22 +264,24 @@ def test_a_wrong_state_is_refused_and_never_read(name):
 # --- training that could not work ------------------------------------------------------------
 
 
-def test_an_optimizer_of_another_model_is_refused():
-    other = MODELS["RNNScratch"]()
-    refuses(
-        ValueError, "optimizer", lambda: run(optimizer=torch.optim.SGD(other.parameters(), 1.0))
-    )
+def test_an_optimizer_of_another_model_is_refused_and_one_of_a_part_of_this_one_is_not():
+    model, other = MODELS["RNNScratch"](), MODELS["RNNScratch"]()
+    theirs = torch.optim.SGD(other.parameters(), 1.0)
+    refuses(ValueError, "optimizer", train_epoch, model, [], theirs, 1.0, False)
+    refuses(ValueError, "optimizer", lambda: run(optimizer=theirs))
+    part = torch.optim.SGD([model.W_hh], 1.0)
+    assert train_epoch(model, [], part, 1.0, False) == (0, 0)
 
 
 def test_make_batches_must_begin_anew():
     batches = iter(list(random_windows(IDS, 2, 5)))
-    with pytest.raises(ValueError, match=r"^make_batches must .* pass 2 got no minibatch"):
+    with pytest.raises(ValueError, match=r"^make_batches must .*, got no minibatch in pass 2"):
         run(make_batches=lambda: batches, num_epochs=3)
 
 
 def test_training_stops_at_a_loss_that_is_not_finite_before_anything_is_saved():
     seen = []
-    with pytest.raises(ValueError, match=r"^the loss of pass 1 is (nan|inf): try a smaller "):
+    with pytest.raises(ValueError, match=r"^the loss of pass 1 must be finite .*, got (nan|inf)"):
         run(lr=math.inf, num_epochs=3, on_epoch=seen.append)
     assert not seen
 
@@ -292,11 +292,3 @@ def test_a_diverged_model_does_not_write():
         model.output.bias[:] = math.nan
     for how in ({}, {"pick": sampler()}):
         refuses(ValueError, "logits", lambda how=how: write(model, **how))
-
-
-def test_a_refusal_changes_no_model():
-    model = MODELS["LSTM"]()
-    before = copy.deepcopy(model.state_dict())
-    for bad in (X + 5, X[0]):
-        refuses(ValueError, "X", model, bad)
-    assert all(torch.equal(before[name], value) for name, value in model.state_dict().items())

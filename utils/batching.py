@@ -3,13 +3,7 @@
 import torch
 from torch.nn.utils.rnn import pad_sequence
 
-from utils.checks import (
-    check_batches,
-    check_lengths,
-    check_positive,
-    check_sequences,
-    check_windows,
-)
+from utils import checks
 
 
 def random_windows(ids, batch_size, num_steps):
@@ -19,7 +13,7 @@ def random_windows(ids, batch_size, num_steps):
     A random offset in 0..num_steps-1 moves the windows from pass to pass; windows that do not
     fill a minibatch are left out of this pass. Raises ValueError when ids is too short for one.
     """
-    check_windows(ids, batch_size, num_steps)
+    checks.check_windows(ids, batch_size, num_steps)
     offset = torch.randint(num_steps, ()).item()
     num_windows = (len(ids) - 1 - offset) // num_steps
     kept = torch.randperm(num_windows)[: num_windows // batch_size * batch_size]  # (num_kept,)
@@ -35,7 +29,7 @@ def sequential_windows(ids, batch_size, num_steps):
     The text after a random offset in 0..num_steps-1 is cut into batch_size long rows, which are
     read side by side. Raises ValueError when ids is too short for one minibatch.
     """
-    check_windows(ids, batch_size, num_steps)
+    checks.check_windows(ids, batch_size, num_steps)
     offset = torch.randint(num_steps, ()).item()
     num_batches = (len(ids) - 1 - offset) // (batch_size * num_steps)
     length = batch_size * num_batches * num_steps
@@ -54,7 +48,7 @@ def overlapping_windows(ids, batch_size, num_steps):
     the other way round. Raises TypeError or ValueError that names the argument, where ids holds
     fewer than batch_size + num_steps tokens, too.
     """
-    check_windows(ids, batch_size, num_steps, overlapping=True)
+    checks.check_windows(ids, batch_size, num_steps, overlapping=True)
     num_windows = len(ids) - num_steps
     kept = torch.randperm(num_windows)[: num_windows // batch_size * batch_size]  # (num_kept,)
     starts = kept.reshape(-1, batch_size, 1).to(ids.device)  # (num_batches, batch_size, 1)
@@ -69,7 +63,7 @@ def pad(sequences, value=0):
     sequences: one-dimensional LongTensors; lengths: (batch_size,) LongTensor on the CPU.
     Raises TypeError or ValueError where one of them is no such tensor, or is empty.
     """
-    check_sequences(sequences)
+    checks.check_sequences(sequences)
     lengths = torch.tensor([len(sequence) for sequence in sequences])  # (batch_size,)
     return pad_sequence(sequences, batch_first=True, padding_value=value), lengths
 
@@ -84,8 +78,8 @@ def bucket(lengths, batch_size, num_batches=1):
     [2, 0], in either order. Raises TypeError or ValueError, naming the argument.
     Source: Khomenko et al. (2016), arXiv:1708.05604
     """
-    check_positive(batch_size=batch_size, num_batches=num_batches)
-    check_lengths(lengths)
+    checks.check_positive(batch_size=batch_size, num_batches=num_batches)
+    checks.check_lengths(lengths)
     buckets = torch.randperm(len(lengths)).split(num_batches * batch_size)
     ordered = [indices[lengths[indices].argsort(stable=True)] for indices in buckets]
     batches = [batch for indices in ordered for batch in indices.split(batch_size)]
@@ -98,8 +92,8 @@ def padding_share(lengths, batches):
     lengths: (num_texts,) LongTensor; batches: what bucket returns. Lengths 2 and 4 side by side in
     one minibatch fill 6 of 8 places → 0.25. Raises TypeError or ValueError, naming the argument.
     """
-    check_lengths(lengths)
-    check_batches(batches)
+    checks.check_lengths(lengths)
+    checks.check_batches(batches)
     places = sum(len(batch) * lengths[batch].max().item() for batch in batches)
     tokens = sum(lengths[batch].sum().item() for batch in batches)
     return 1 - tokens / places

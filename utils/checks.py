@@ -8,60 +8,54 @@ from collections.abc import Iterable
 import torch
 from torch import nn
 
-PLAIN = int, float, bool, str, type(None)  # what an extra of a checkpoint may be, besides tensors
+
+def _demand(fits, error, expected, got):
+    """Raise the error, which says what was expected and what came, unless what came fits."""
+    if not fits:
+        raise error(f"{expected}, got {got}")
 
 
-def check_positive(**named):
-    """Raise TypeError or ValueError, naming the argument, unless each value is an int above 0."""
+def _kind(value):
+    """Return what a value is: the type of a tensor's numbers, or the name of its class."""
+    return value.dtype if isinstance(value, torch.Tensor) else type(value).__name__
+
+
+def check_positive(kind=int, **named):
+    """Raise TypeError or ValueError, naming the argument, unless each value is an int above 0.
+
+    With kind=int | float it may be any number above 0.
+    """
     for name, value in named.items():
-        if isinstance(value, bool) or not isinstance(value, int):
-            raise TypeError(f"{name} must be a positive integer, got {value!r}")
-        if value < 1:
-            raise ValueError(f"{name} must be a positive integer, got {value}")
+        expected = f"{name} must be a positive {'integer' if kind is int else 'number'}"
+        fits = isinstance(value, kind) and not isinstance(value, bool)
+        _demand(fits, TypeError, expected, repr(value))
+        _demand(value > 0, ValueError, expected, value)
 
 
-def check_number(**named):
-    """Raise TypeError or ValueError, naming the argument, unless each value is a number above 0."""
-    for name, value in named.items():
-        if isinstance(value, bool) or not isinstance(value, int | float):
-            raise TypeError(f"{name} must be a number, got {value!r}")
-        if not value > 0:
-            raise ValueError(f"{name} must be a number above 0, got {value}")
-
-
-def _check_tensor(name, value, num_dims, floats=False):
+def _check_tensor(name, value, num_dims, dtypes=(torch.int64,)):
     """Raise TypeError or ValueError unless value is a tensor of so many dimensions, not empty."""
-    kind = "floats" if floats else "torch.int64"
-    is_tensor = isinstance(value, torch.Tensor)
-    if not is_tensor or not (value.is_floating_point() if floats else value.dtype == torch.int64):
-        got = value.dtype if is_tensor else type(value).__name__
-        raise TypeError(f"{name} must be a tensor of {kind}, got {got}")
-    if value.dim() != num_dims or not value.numel():
-        expected = f"must have {num_dims} dimension(s) and not be empty"
-        raise ValueError(f"{name} {expected}, got shape {tuple(value.shape)}")
+    fits = isinstance(value, torch.Tensor) and value.dtype in dtypes
+    _demand(fits, TypeError, f"{name} must be a tensor of {dtypes[0]}", _kind(value))
+    fits = value.dim() == num_dims and value.numel()
+    expected = f"{name} must have {num_dims} dimension(s) and not be empty"
+    _demand(fits, ValueError, expected, f"shape {tuple(value.shape)}")
 
 
 def _check_range(name, values, low, high):
     """Raise ValueError unless the values lie in low..high; a GPU is not made to wait for that."""
     if values.device.type == "cpu":
         least, most = (bound.item() for bound in values.aminmax())
-        if least < low or most > high:
-            raise ValueError(f"{name} must lie in {low}..{high}, got {least}..{most}")
+        expected = f"{name} must lie in {low}..{high}"
+        _demand(low <= least and most <= high, ValueError, expected, f"{least}..{most}")
 
 
 # Text and counts
 
 
-def check_text(text):
-    """Raise TypeError unless text is a string."""
-    if not isinstance(text, str):
-        raise TypeError(f"text must be a string, got {type(text).__name__}")
-
-
-def check_kind(kind):
-    """Raise ValueError unless kind is "word" or "char"."""
-    if kind not in ("word", "char"):
-        raise ValueError(f"kind must be 'word' or 'char', got {kind!r}")
+def check_text(text, kind="word"):
+    """Raise TypeError unless text is a string, ValueError unless kind is "word" or "char"."""
+    _demand(isinstance(text, str), TypeError, "text must be a string", type(text).__name__)
+    _demand(kind in ("word", "char"), ValueError, "kind must be 'word' or 'char'", repr(kind))
 
 
 def check_tokens(**named):
@@ -71,45 +65,44 @@ def check_tokens(**named):
     refused. Every token of a list or a tuple must be hashable.
     """
     for name, value in named.items():
-        got = type(value).__name__
-        if isinstance(value, str | bytes | set | frozenset) or not isinstance(value, Iterable):
-            raise TypeError(f"{name} must be a list of tokens (or an ordered iterable), got {got}")
+        got, unordered = type(value).__name__, isinstance(value, str | bytes | set | frozenset)
+        expected = f"{name} must be a list of tokens (or an ordered iterable)"
+        _demand(isinstance(value, Iterable) and not unordered, TypeError, expected, got)
         try:
             set(value if isinstance(value, list | tuple) else ())
         except TypeError as error:
             raise TypeError(f"{name} must be a flat {got} of hashable tokens: {error}") from error
 
 
-def check_token(token, vocab):
-    """Raise TypeError or ValueError where what is looked up is many tokens and not one.
+def check_token(token, counts):
+    """Raise TypeError or ValueError where what was looked up, and not found, is many tokens.
 
     A tensor or a generator would count as one unknown token, and so would a word where every
-    token is a character.
+    token counted is a character.
     """
-    if token in vocab:
-        return
-    if isinstance(token, Iterable) and not isinstance(token, str | bytes | tuple | frozenset):
-        raise TypeError(f"tokens must be one token or a list of them, got {type(token).__name__}")
-    characters = (isinstance(known, str) and len(known) == 1 for known in vocab.counts)
-    if isinstance(token, str) and len(token) > 1 and vocab.counts and all(characters):
-        raise ValueError(f"tokens must be characters, as list({token!r}) is; got {token!r}")
+    if isinstance(token, str):
+        words = (not isinstance(known, str) or len(known) > 1 for known in counts)
+        fits = len(token) < 2 or not counts or any(words)
+        _demand(fits, ValueError, "tokens must be characters, as list(text) is", repr(token))
+    else:
+        single = isinstance(token, bytes | tuple | frozenset) or not isinstance(token, Iterable)
+        expected = "tokens must be one token or a list of them"
+        _demand(single, TypeError, expected, type(token).__name__)
 
 
 def check_index(index, size):
     """Raise IndexError unless index is an int from 0 to size - 1."""
-    if not isinstance(index, int) or not 0 <= index < size:
-        raise IndexError(f"indices must be ints in 0..{size - 1}, got {index!r}")
+    fits = isinstance(index, int) and 0 <= index < size
+    _demand(fits, IndexError, f"indices must be ints in 0..{size - 1}", repr(index))
 
 
 def check_id_list(ids, vocab_size):
     """Raise TypeError or ValueError unless ids is a list of int from 0 to vocab_size - 1."""
-    if not isinstance(ids, list):
-        raise TypeError(f"ids must be a list of integers, got {type(ids).__name__}")
-    for token in ids:
-        if type(token) is not int:
-            raise TypeError(f"ids must hold integers, got {token!r}")
-        if not 0 <= token < vocab_size:
-            raise ValueError(f"ids must lie in 0..{vocab_size - 1}, got {token}")
+    _demand(isinstance(ids, list), TypeError, "ids must be a list of integers", _kind(ids))
+    kinds = {type(token) for token in ids}
+    _demand(kinds <= {int}, TypeError, "ids must hold integers", kinds)
+    outside = [token for token in ids if not 0 <= token < vocab_size]
+    _demand(not outside, ValueError, f"ids must lie in 0..{vocab_size - 1}", outside)
 
 
 # Minibatches
@@ -118,8 +111,8 @@ def check_id_list(ids, vocab_size):
 def check_long_text(ids, num_tokens):
     """Raise TypeError or ValueError unless ids is a LongTensor of at least num_tokens tokens."""
     _check_tensor("ids", ids, 1)
-    if len(ids) < num_tokens:
-        raise ValueError(f"ids must hold at least {num_tokens} tokens, got {len(ids)}")
+    expected = f"ids must hold at least {num_tokens} tokens"
+    _demand(len(ids) >= num_tokens, ValueError, expected, len(ids))
 
 
 def check_windows(ids, batch_size, num_steps, overlapping=False):
@@ -131,10 +124,9 @@ def check_windows(ids, batch_size, num_steps, overlapping=False):
 
 def check_sequences(sequences):
     """Raise TypeError or ValueError unless sequences is a list of one-dimensional LongTensors."""
-    if not isinstance(sequences, list):
-        raise TypeError(f"sequences must be a list of tensors, got {type(sequences).__name__}")
-    if not sequences:
-        raise ValueError("sequences must hold at least one tensor, got an empty list")
+    expected = "sequences must be a list of at least one tensor"
+    _demand(isinstance(sequences, list), TypeError, expected, type(sequences).__name__)
+    _demand(sequences, ValueError, expected, "an empty list")
     for sequence in sequences:
         _check_tensor("sequences", sequence, 1)
 
@@ -142,14 +134,13 @@ def check_sequences(sequences):
 def check_lengths(lengths):
     """Raise TypeError or ValueError unless lengths is (batch_size,) integers above 0."""
     _check_tensor("lengths", lengths, 1)
-    if lengths.min() < 1:
-        raise ValueError(f"lengths must be above 0, got {lengths.min().item()}")
+    _demand(lengths.min() > 0, ValueError, "lengths must be above 0", lengths.min().item())
 
 
 def check_batches(batches):
     """Raise ValueError unless batches is a list of at least one minibatch of indices."""
-    if not isinstance(batches, list | tuple) or not batches:
-        raise ValueError(f"batches must be a list of at least one minibatch, got {batches!r}")
+    fits = isinstance(batches, list | tuple) and batches
+    _demand(fits, ValueError, "batches must be a list of at least one minibatch", repr(batches))
 
 
 # Models
@@ -163,48 +154,42 @@ def check_ids(X, vocab_size):
 
 def check_inputs(inputs, input_size):
     """Raise TypeError or ValueError unless inputs is (num_steps, batch_size, input_size)."""
-    _check_tensor("inputs", inputs, 3, floats=True)
-    if inputs.shape[2] != input_size:
-        expected = f"(num_steps, batch_size, {input_size})"
-        raise ValueError(f"inputs must have shape {expected}, got {tuple(inputs.shape)}")
+    _check_tensor(
+        "inputs", inputs, 3, (torch.float32, torch.float64, torch.float16, torch.bfloat16)
+    )
+    expected = f"inputs must have shape (num_steps, batch_size, {input_size})"
+    _demand(inputs.shape[2] == input_size, ValueError, expected, tuple(inputs.shape))
 
 
 def check_state(state, *shape, num_parts=None):
-    """Raise TypeError or ValueError unless state is None, or a tensor of that shape.
+    """Raise ValueError unless state is None, or a tensor of that shape.
 
     With num_parts it must be a tuple of so many of them. For the layers that are written out here:
     those of PyTorch check their own states.
     """
-    if state is None:
-        return
-    parts = (state,) if num_parts is None else state
-    expected = f"a tensor of shape {shape}" if num_parts is None else f"{num_parts} of {shape}"
-    if not isinstance(parts, tuple) or not all(isinstance(part, torch.Tensor) for part in parts):
-        raise TypeError(f"state must be {expected}, got {type(state).__name__}")
-    shapes = [tuple(part.shape) for part in parts]
-    if shapes != [shape] * (num_parts or 1):
-        raise ValueError(f"state must be {expected}, got {shapes}")
+    if state is not None:
+        parts = state if num_parts and isinstance(state, tuple) else (state,)
+        shapes = [tuple(p.shape) if isinstance(p, torch.Tensor) else _kind(p) for p in parts]
+        expected = f"state must be {num_parts or 'a'} tensor(s) of shape {shape}"
+        _demand(shapes == [shape] * (num_parts or 1), ValueError, expected, shapes)
 
 
 def check_layer(layer):
     """Raise TypeError or ValueError unless layer is recurrent, with time first."""
-    sizes = "input_size", "hidden_size", "bidirectional"
-    if not isinstance(layer, nn.Module) or not all(hasattr(layer, size) for size in sizes):
-        raise TypeError(f"layer must be a recurrent layer, got {type(layer).__name__}")
-    if getattr(layer, "batch_first", False) or getattr(layer, "proj_size", 0):
-        raise ValueError("layer must have batch_first=False and proj_size=0")
+    fits = {"input_size", "hidden_size", "bidirectional"} <= set(dir(layer))
+    _demand(fits, TypeError, "layer must be a recurrent layer", type(layer).__name__)
+    fits = not getattr(layer, "batch_first", False) and not getattr(layer, "proj_size", 0)
+    _demand(fits, ValueError, "layer must have batch_first=False and proj_size=0", layer)
 
 
 def check_directions(layers):
     """Raise TypeError or ValueError unless layers are one or two, each reading in one direction."""
-    if not isinstance(layers, list | tuple):
-        raise TypeError(f"layers must be a list of recurrent layers, got {type(layers).__name__}")
-    if len(layers) not in (1, 2):
-        raise ValueError(f"layers must be one or two, one for each direction, got {len(layers)}")
+    expected = "layers must be a list of one recurrent layer for each direction, one or two"
+    _demand(isinstance(layers, list | tuple), TypeError, expected, type(layers).__name__)
+    _demand(len(layers) in (1, 2), ValueError, expected, len(layers))
     for layer in layers:
         check_layer(layer)
-        if layer.bidirectional:
-            raise ValueError("layers must have bidirectional=False: give one for each direction")
+        _demand(not layer.bidirectional, ValueError, expected, layer)
 
 
 def check_texts(X, lengths, model):
@@ -214,8 +199,8 @@ def check_texts(X, lengths, model):
     """
     _check_tensor("X", X, 2)
     _check_tensor("lengths", lengths, 1)
-    if len(lengths) != len(X):
-        raise ValueError(f"lengths must be {len(X)}, one for each row of X, got {len(lengths)}")
+    expected = f"lengths must be {len(X)} numbers, one for each row of X"
+    _demand(len(lengths) == len(X), ValueError, expected, len(lengths))
     _check_range("lengths", lengths, 1, X.shape[1])
     for table in [part for part in model.modules() if isinstance(part, nn.Embedding)][:1]:
         _check_range("X", X, 0, table.num_embeddings - 1)
@@ -224,38 +209,28 @@ def check_texts(X, lengths, model):
 # Training
 
 
-def check_loss(total_loss, num_tokens):
-    """Raise TypeError or ValueError unless these are what a perplexity is made of."""
-    check_positive(num_tokens=num_tokens)
-    if isinstance(total_loss, bool) or not isinstance(total_loss, int | float):
-        raise TypeError(f"total_loss must be a number, got {type(total_loss).__name__}")
-
-
 def check_gradients(grads, theta):
     """Raise TypeError or ValueError unless there are gradients, and theta is a number above 0."""
-    check_number(theta=theta)
-    if not grads:
-        raise ValueError("parameters must have gradients (call backward first), got none")
+    check_positive(int | float, theta=theta)
+    _demand(grads, ValueError, "parameters must have gradients (call backward first)", "none")
 
 
 def check_training(model, optimizer, clip):
     """Raise TypeError or ValueError unless optimizer and clip are such that the model can learn."""
-    check_number(clip=clip)
-    if not isinstance(optimizer, torch.optim.Optimizer):
-        raise TypeError(f"optimizer must be one of torch.optim, got {type(optimizer).__name__}")
+    check_positive(int | float, clip=clip)
+    fits, got = isinstance(optimizer, torch.optim.Optimizer), type(optimizer).__name__
+    _demand(fits, TypeError, "optimizer must be one of torch.optim", got)
     held = {id(p) for group in optimizer.param_groups for p in group["params"]}
-    if not any(id(p) in held for p in model.parameters()):
-        raise ValueError("optimizer must hold the parameters of this model, got another model's")
+    fits = any(id(p) in held for p in model.parameters())
+    _demand(fits, ValueError, "optimizer must hold parameters of this model", "another model's")
 
 
 def check_pass(epoch, total_loss, num_tokens):
     """Raise ValueError unless a pass of training read tokens and ended with a finite loss."""
-    if not num_tokens:
-        problem = f"pass {epoch} got no minibatch"
-        raise ValueError(f"make_batches must return a new iterable for each pass: {problem}")
-    if not math.isfinite(total_loss):
-        remedy = "try a smaller learning rate or a smaller clip"
-        raise ValueError(f"the loss of pass {epoch} is {total_loss}: {remedy}")
+    expected = "make_batches must return a new iterable for each pass"
+    _demand(num_tokens, ValueError, expected, f"no minibatch in pass {epoch}")
+    expected = f"the loss of pass {epoch} must be finite (try a smaller learning rate or clip)"
+    _demand(math.isfinite(total_loss), ValueError, expected, total_loss)
 
 
 # Sampling
@@ -263,53 +238,45 @@ def check_pass(epoch, total_loss, num_tokens):
 
 def check_settings(temperature, top_k, top_p):
     """Raise TypeError or ValueError, naming the argument, where a setting is out of its range."""
-    check_number(temperature=temperature, top_p=top_p)
-    if temperature == math.inf:
-        raise ValueError(f"temperature must be finite, got {temperature}")
-    if top_p > 1:
-        raise ValueError(f"top_p must be in (0, 1], got {top_p}")
-    if top_k is not None:
-        check_positive(top_k=top_k)
+    check_positive(int | float, temperature=temperature, top_p=top_p)
+    check_positive(top_k=1 if top_k is None else top_k)
+    _demand(temperature < math.inf, ValueError, "temperature must be finite", temperature)
+    _demand(top_p <= 1, ValueError, "top_p must be in (0, 1]", top_p)
 
 
 def check_prefix(prefix):
     """Raise TypeError or ValueError unless prefix is a string of at least one character."""
-    if not isinstance(prefix, str):
-        raise TypeError(f"prefix must be a string, got {type(prefix).__name__}")
-    if not prefix:
-        raise ValueError("prefix must hold at least one character, got an empty string")
+    expected = "prefix must be a string of at least one character"
+    _demand(isinstance(prefix, str), TypeError, expected, type(prefix).__name__)
+    _demand(prefix, ValueError, expected, "an empty one")
 
 
 def check_logits(logits):
     """Raise ValueError unless the largest logit is finite, as that of a diverged model is not."""
     largest = logits.max().item()
-    if not math.isfinite(largest):
-        raise ValueError(f"logits must be finite (did training diverge?), got {largest}")
+    expected = "logits must be finite (did training diverge?)"
+    _demand(math.isfinite(largest), ValueError, expected, largest)
 
 
 # Checkpoints
 
 
-def check_extra(value):
-    """Raise TypeError unless value is made of what load_checkpoint can read back."""
-    if type(value) in (list, tuple, dict, OrderedDict):
-        for part in [*value, *value.values()] if isinstance(value, dict) else value:
-            check_extra(part)
-    elif not (isinstance(value, torch.Tensor) or type(value) in PLAIN):
+def check_extra(path):
+    """Raise TypeError unless what was just written to path can be read back as data."""
+    try:
+        torch.load(path, map_location="cpu", weights_only=True)
+    except Exception as error:  # of many kinds, by what stands there
         kinds = "numbers, strings, tensors, or lists and dicts of these"
-        raise TypeError(f"extra must be made of {kinds}, got {type(value).__name__}")
+        raise TypeError(f"extra must be made of {kinds}, got what is read as code") from error
 
 
 def check_checkpoint(path, model, optimizer):
     """Raise ValueError unless path is a whole checkpoint of such a model and such an optimizer."""
     states = _read_checkpoint(path)
-    kinds = {"model": dict, "optimizer": dict, "extra": dict, "written_by": tuple}
-    if not (
-        isinstance(states, dict)
-        and states.keys() == kinds.keys()
-        and all(isinstance(states[name], kind) for name, kind in kinds.items())
-    ):
-        raise ValueError(f"path must be a file of save_checkpoint, got {path}: of another kind")
+    kinds = {"model": OrderedDict, "optimizer": dict, "extra": dict, "written_by": tuple}
+    fits = isinstance(states, dict) and {name: type(states[name]) for name in states} == kinds
+    kind = "path must be a file of save_checkpoint"
+    _demand(fits, ValueError, kind, f"{path}: of another kind")
     written_by, version = states["written_by"]
     problem = _other_model(path, states["model"], model)
     problem = problem or _other_optimizer(path, states["optimizer"], written_by, optimizer)

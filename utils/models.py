@@ -6,15 +6,7 @@ import torch
 from torch import nn
 from torch.nn import functional as F
 
-from utils.checks import (
-    check_directions,
-    check_ids,
-    check_inputs,
-    check_layer,
-    check_positive,
-    check_state,
-    check_texts,
-)
+from utils import checks
 
 
 class RNNScratch(nn.Module):
@@ -25,7 +17,7 @@ class RNNScratch(nn.Module):
     """
 
     def __init__(self, vocab_size, num_hiddens, sigma=0.01):
-        check_positive(vocab_size=vocab_size, num_hiddens=num_hiddens)
+        checks.check_positive(vocab_size=vocab_size, num_hiddens=num_hiddens)
         super().__init__()
         self.num_hiddens = num_hiddens
         self.W_xh = nn.Parameter(torch.randn(vocab_size, num_hiddens) * sigma)
@@ -48,8 +40,8 @@ class RNNScratch(nn.Module):
         X: (batch_size, num_steps) ids; state: (batch_size, num_hiddens), zeros where None.
         Raises TypeError or ValueError where X or state is anything else.
         """
-        check_ids(X, len(self.W_xh))
-        check_state(state, len(X), self.num_hiddens)
+        checks.check_ids(X, len(self.W_xh))
+        checks.check_state(state, len(X), self.num_hiddens)
         H = self.b_h.new_zeros(len(X), self.num_hiddens) if state is None else state
         inputs = F.embedding(X.T, self.W_xh + self.b_h)  # (num_steps, batch_size, num_hiddens)
         states = self.recur(inputs, H)  # (num_steps, batch_size, num_hiddens)
@@ -68,8 +60,8 @@ class LanguageModel(nn.Module):
     """
 
     def __init__(self, layer, vocab_size, dropout=0.0):
-        check_layer(layer)
-        check_positive(vocab_size=vocab_size)
+        checks.check_layer(layer)
+        checks.check_positive(vocab_size=vocab_size)
         super().__init__()
         self.layer = layer
         num_directions = 2 if layer.bidirectional else 1
@@ -85,7 +77,7 @@ class LanguageModel(nn.Module):
         Raises TypeError or ValueError where X is anything else, and what the layer raises for a
         wrong state. Ids are looked at on the CPU alone, since a GPU would have to wait for it.
         """
-        check_ids(X, self.embedding.num_embeddings)
+        checks.check_ids(X, self.embedding.num_embeddings)
         inputs = self.dropout(self.embedding(X.T))  # (num_steps, batch_size, num_inputs)
         hiddens, state = self.layer(inputs, state)
         return self.output(self.dropout(hiddens)), state
@@ -102,7 +94,7 @@ class Classifier(nn.Module):
     """
 
     def __init__(self, embedding, layers, pool, output):
-        check_directions(layers)
+        checks.check_directions(layers)
         super().__init__()
         self.embedding, self.pool, self.output = embedding, pool, output
         self.layers = nn.ModuleList(layers)
@@ -114,7 +106,7 @@ class Classifier(nn.Module):
         Raises TypeError or ValueError where X or lengths is anything else, or (on the CPU) where
         an id has no row in the embedding.
         """
-        check_texts(X, lengths, self)
+        checks.check_texts(X, lengths, self)
         readings = [X, reverse(X, lengths)][: len(self.layers)]
         features = []
         for layer, reading in zip(self.layers, readings, strict=True):
@@ -175,7 +167,7 @@ class GRUScratch(nn.Module):
     bidirectional = False
 
     def __init__(self, input_size, hidden_size, reset_after=False):
-        check_positive(input_size=input_size, hidden_size=hidden_size)
+        checks.check_positive(input_size=input_size, hidden_size=hidden_size)
         super().__init__()
         self.input_size, self.hidden_size = input_size, hidden_size
         self.W_x = nn.Parameter(torch.empty(input_size, 3 * hidden_size))
@@ -191,8 +183,8 @@ class GRUScratch(nn.Module):
         inputs: (num_steps, batch_size, num_inputs); state: (1, batch_size, num_hiddens), zeros
         where None. Raises TypeError or ValueError where inputs or state is anything else.
         """
-        check_inputs(inputs, self.input_size)
-        check_state(state, 1, inputs.shape[1], self.hidden_size)
+        checks.check_inputs(inputs, self.input_size)
+        checks.check_state(state, 1, inputs.shape[1], self.hidden_size)
         zeros = inputs.new_zeros(1, inputs.shape[1], self.hidden_size)
         (H,) = zeros if state is None else state
         states = []
@@ -226,7 +218,7 @@ class LSTMScratch(nn.Module):
     bidirectional = False
 
     def __init__(self, input_size, hidden_size):
-        check_positive(input_size=input_size, hidden_size=hidden_size)
+        checks.check_positive(input_size=input_size, hidden_size=hidden_size)
         super().__init__()
         self.input_size, self.hidden_size = input_size, hidden_size
         self.W_x = nn.Parameter(torch.empty(input_size, 4 * hidden_size))
@@ -241,8 +233,8 @@ class LSTMScratch(nn.Module):
         inputs: (num_steps, batch_size, num_inputs); H and C: (1, batch_size, num_hiddens), zeros
         where state is None. Raises TypeError or ValueError where inputs or state is anything else.
         """
-        check_inputs(inputs, self.input_size)
-        check_state(state, 1, inputs.shape[1], self.hidden_size, num_parts=2)
+        checks.check_inputs(inputs, self.input_size)
+        checks.check_state(state, 1, inputs.shape[1], self.hidden_size, num_parts=2)
         zeros = inputs.new_zeros(1, inputs.shape[1], self.hidden_size)
         (H,), (C,) = (zeros, zeros) if state is None else state
         states = []

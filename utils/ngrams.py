@@ -6,7 +6,7 @@ from itertools import islice
 
 import torch
 
-from utils.checks import check_id_list, check_positive
+from utils import checks
 
 
 class NGramModel:
@@ -18,13 +18,13 @@ class NGramModel:
     """
 
     def __init__(self, order, vocab_size):
-        check_positive(order=order, vocab_size=vocab_size)
+        checks.check_positive(order=order, vocab_size=vocab_size)
         self.order, self.vocab_size = order, vocab_size
         self.counts = defaultdict(Counter)
 
     def fit(self, ids):
         """Add the counts of one text, a list of ids, to the model; return the model."""
-        check_id_list(ids, self.vocab_size)
+        checks.check_id_list(ids, self.vocab_size)
         for t, token in enumerate(ids):
             for length in range(min(t, self.order - 1) + 1):
                 self.counts[tuple(ids[t - length : t])][token] += 1
@@ -44,7 +44,7 @@ class NGramModel:
 
         Raises TypeError or ValueError where token or context is no id.
         """
-        check_id_list([token, *context], self.vocab_size)
+        checks.check_id_list([token, *context], self.vocab_size)
         p = 1 / self.vocab_size
         for counts in self.followers(context):
             p = (counts[token] + len(counts) * p) / (counts.total() + len(counts))
@@ -62,8 +62,8 @@ def sample(model, context, num_tokens):
     context: list of ids, may be empty. Draws from PyTorch's generator, integers only, so that
     one seed gives one text on every machine.
     """
-    check_positive(num_tokens=num_tokens)
-    check_id_list(context, model.vocab_size)
+    checks.check_positive(num_tokens=num_tokens)
+    checks.check_id_list(context, model.vocab_size)
     ids = list(context)
     for _ in range(num_tokens):
         ids.append(draw(model, ids))

@@ -2,7 +2,7 @@
 
 import torch
 
-from utils.checks import check_logits, check_positive, check_prefix, check_settings
+from utils import checks
 
 
 def greedy(logits):
@@ -19,8 +19,8 @@ def probabilities(logits, temperature=1.0, top_k=None, top_p=1.0):
     Raises TypeError or ValueError where a setting is out of its range or a logit is not finite.
     Source of top_p: Holtzman et al. (2020), arXiv:1904.09751
     """
-    check_settings(temperature, top_k, top_p)
-    check_logits(logits)
+    checks.check_settings(temperature, top_k, top_p)
+    checks.check_logits(logits)
     scores, order = logits.double().sort(descending=True, stable=True)
     probs = ((scores - scores[0]) / temperature).softmax(dim=0)  # at most 0: no overflow
     probs[len(probs) if top_k is None else top_k :] = 0
@@ -36,7 +36,7 @@ def sampler(temperature=1.0, top_k=None, top_p=1.0):
 
     Raises TypeError or ValueError where a setting is out of its range.
     """
-    check_settings(temperature, top_k, top_p)
+    checks.check_settings(temperature, top_k, top_p)
 
     def pick(logits):
         return probabilities(logits.cpu(), temperature, top_k, top_p).multinomial(1).item()
@@ -54,8 +54,8 @@ def generate(model, vocab, prefix, num_tokens, pick=greedy):
     Raises TypeError or ValueError where prefix is no string or an empty one, and ValueError where
     the model's logits are not finite.
     """
-    check_positive(num_tokens=num_tokens)
-    check_prefix(prefix)
+    checks.check_positive(num_tokens=num_tokens)
+    checks.check_prefix(prefix)
     model.eval()
     device = next(model.parameters()).device
     X, state, ids = vocab[list(prefix)], None, []
@@ -63,5 +63,5 @@ def generate(model, vocab, prefix, num_tokens, pick=greedy):
         logits, state = model(torch.tensor([X], device=device), state)
         X = [pick(logits[-1, 0])]
         ids += X
-    check_logits(logits)
+    checks.check_logits(logits)
     return prefix + "".join(vocab.to_tokens(ids))

@@ -3,14 +3,7 @@
 import re
 from collections import Counter
 
-from utils.checks import (
-    check_index,
-    check_kind,
-    check_positive,
-    check_text,
-    check_token,
-    check_tokens,
-)
+from utils import checks
 
 
 def normalize(text):
@@ -18,7 +11,7 @@ def normalize(text):
 
     Raises TypeError when text is not a string.
     """
-    check_text(text)
+    checks.check_text(text)
     return re.sub("[^A-Za-z]+", " ", text).lower()
 
 
@@ -27,8 +20,7 @@ def tokenize(text, kind):
 
     Raises TypeError when text is not a string, ValueError on another kind.
     """
-    check_text(text)
-    check_kind(kind)
+    checks.check_text(text, kind)
     return text.split() if kind == "word" else list(text)
 
 
@@ -42,8 +34,8 @@ class Vocab:
     """
 
     def __init__(self, tokens, min_freq=1, reserved_tokens=()):
-        check_positive(min_freq=min_freq)
-        check_tokens(tokens=tokens, reserved_tokens=reserved_tokens)
+        checks.check_positive(min_freq=min_freq)
+        checks.check_tokens(tokens=tokens, reserved_tokens=reserved_tokens)
         self.counts = Counter(tokens)
         kept = [token for token, count in self.counts.most_common() if count >= min_freq]
         self.idx_to_token = list(dict.fromkeys(["<unk>", *reserved_tokens, *kept]))
@@ -66,12 +58,13 @@ class Vocab:
         """
         if isinstance(tokens, list):
             return [self[token] for token in tokens]
-        check_token(tokens, self)
+        if tokens not in self.token_to_idx:
+            checks.check_token(tokens, self.counts)
         return self.token_to_idx.get(tokens, 0)
 
     def to_tokens(self, indices):
         """Return the token at one index, or the tokens of a list; IndexError outside the range."""
         if isinstance(indices, list):
             return [self.to_tokens(idx) for idx in indices]
-        check_index(indices, len(self))
+        checks.check_index(indices, len(self))
         return self.idx_to_token[indices]

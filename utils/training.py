@@ -10,16 +10,7 @@ from tempfile import TemporaryDirectory
 import torch
 from torch.nn import functional as F
 
-from utils.checks import (
-    check_checkpoint,
-    check_extra,
-    check_gradients,
-    check_long_text,
-    check_loss,
-    check_pass,
-    check_positive,
-    check_training,
-)
+from utils import checks
 from utils.runtime import progress
 
 
@@ -38,7 +29,7 @@ def perplexity(total_loss, num_tokens):
     perplexity(10 * math.log(28), 10) → 28.0. Raises TypeError or ValueError, naming the argument.
     Source: Jelinek et al. (1977), doi:10.1121/1.2016299
     """
-    check_loss(total_loss, num_tokens)
+    checks.check_positive(num_tokens=num_tokens)
     mean = total_loss / num_tokens
     return math.inf if mean > 700 else math.exp(mean)  # exp(710) is beyond the largest float
 
@@ -52,7 +43,7 @@ def clip_gradients(parameters, theta):
     Source: Pascanu et al. (2013), arXiv:1211.5063
     """
     grads = [p.grad for p in parameters if p.grad is not None]
-    check_gradients(grads, theta)
+    checks.check_gradients(grads, theta)
     norm = torch.sqrt(sum((grad**2).sum() for grad in grads))
     if norm > theta:
         for grad in grads:
@@ -80,7 +71,7 @@ def train_epoch(model, batches, optimizer, clip, carry_state):
 
     Each minibatch counts with its number of tokens. The arguments are those of train.
     """
-    check_training(model, optimizer, clip)
+    checks.check_training(model, optimizer, clip)
     model.train()
     total_loss, num_tokens, state = 0.0, 0, None
     for X, Y in batches:
@@ -108,13 +99,13 @@ def train(
     Raises TypeError or ValueError that names the argument, and ValueError where a pass has no
     minibatch or ends with a loss that is not finite.
     """
-    check_positive(num_epochs=num_epochs)
+    checks.check_positive(num_epochs=num_epochs)
     history, all_tokens, seconds = History(), 0, 0.0
     for epoch in progress(range(1, num_epochs + 1), "epochs"):
         start = time.perf_counter()
         total_loss, num_tokens = train_epoch(model, make_batches(), optimizer, clip, carry_state)
         seconds += time.perf_counter() - start
-        check_pass(epoch, total_loss, num_tokens)
+        checks.check_pass(epoch, total_loss, num_tokens)
         all_tokens += num_tokens
         history.perplexities.append(perplexity(total_loss, num_tokens))
         if on_epoch:
@@ -131,8 +122,8 @@ def evaluate(model, ids, num_steps=100):
     all the tokens before it. The model is left in its evaluation mode.
     Raises TypeError or ValueError unless ids is a LongTensor of at least two tokens.
     """
-    check_positive(num_steps=num_steps)
-    check_long_text(ids, num_tokens=2)
+    checks.check_positive(num_steps=num_steps)
+    checks.check_long_text(ids, num_tokens=2)
     model.eval()
     total_loss, state = 0.0, None
     for X, Y in zip(ids[:-1].split(num_steps), ids[1:].split(num_steps), strict=True):
@@ -145,14 +136,14 @@ def save_checkpoint(path, model, optimizer, **extra):
     """Write the weights, the optimizer's state and extra to a file, whole or not at all.
 
     extra: numbers, strings, tensors, or lists and dicts of these, such as the step reached.
-    Raises TypeError where extra holds anything else. A file that was there stays until the new one
-    is whole.
+    Raises TypeError where extra holds what could not be read back as data. A file that was there
+    stays until the new one is whole.
     """
-    check_extra(extra)
     states = {"model": model.state_dict(), "optimizer": optimizer.state_dict(), "extra": extra}
     states["written_by"] = type(optimizer).__name__, str(torch.__version__)
     with TemporaryDirectory(dir=Path(path).parent) as folder:
         torch.save(states, Path(folder) / "checkpoint")
+        checks.check_extra(Path(folder) / "checkpoint")
         os.replace(Path(folder) / "checkpoint", path)  # atomic: within one file system
 
 
@@ -164,7 +155,7 @@ def load_checkpoint(path, model, optimizer):
     ValueError, with model and optimizer as they were, where it is damaged or of another model or
     class of optimizer.
     """
-    check_checkpoint(path, model, optimizer)
+    checks.check_checkpoint(path, model, optimizer)
     states = torch.load(path, map_location="cpu", weights_only=True)
     groups = states["optimizer"]["param_groups"]
     states["optimizer"]["param_groups"] = [optimizer.defaults | group for group in groups]
