@@ -1,6 +1,8 @@
 """One figure style; every figure of the course goes through this module."""
 
+import tomllib
 from itertools import pairwise
+from pathlib import Path
 
 import matplotlib as mpl
 import matplotlib.pyplot as plt
@@ -36,6 +38,7 @@ FILLS = {
     "bend": INK,
 }
 RADIUS = {"dot": 0.2, "bend": 0.015}  # of the kinds that are circles
+CELLS = tomllib.loads(Path(__file__).with_name("cells.toml").read_text(encoding="utf-8"))
 
 
 def set_style():
@@ -129,92 +132,8 @@ def cell_diagram(name, *, ax=None, width=6.4, height=3.4):
     """
     if name not in CELLS:
         raise ValueError(f"name must be one of {', '.join(CELLS)}, got {name!r}")
-    boxes, paths = CELLS[name]
-    arrows = [pair for path in paths for pair in pairwise(path.split(" > "))]
-    return diagram(_FRAME | boxes, arrows, ax=ax, width=width, height=height)
-
-
-# Where each box of a cell stands: X_t comes from below and meets H_{t−1} at "in".
-_FRAME = {"X": (0.2, -0.6, "$X_t$", "input"), "in": (0.2, 0.4, "", "bend")}
-_TOP = {
-    "H": (-0.9, 3.4, "$H_{t-1}$", "state"),
-    "down": (0.2, 3.4, "", "bend"),
-    "next H": (6.4, 3.4, "$H_t$", "state"),
-}
-CELLS = {  # name: (boxes, paths along them)
-    "RNN": (
-        _TOP
-        | {
-            "right": (2.9, 0.4, "", "bend"),
-            "tanh": (2.9, 1.4, "tanh", "tanh"),
-            "up": (2.9, 3.4, "", "bend"),
-        },
-        ["H > down > in > right > tanh > up > next H", "X > in"],
-    ),
-    "GRU": (
-        _TOP
-        | {
-            "to Z": (1.2, 0.4, "", "bend"),
-            "to R": (2.6, 0.4, "", "bend"),
-            "Z": (1.2, 1.4, "$Z_t$\nσ", "gate"),
-            "R": (2.6, 1.4, "$R_t$\nσ", "gate"),
-            "N": (4.4, 1.4, "$\\tilde{H}_t$\ntanh", "tanh"),
-            "H aside": (0.2, 2.2, "", "bend"),
-            "reset": (2.6, 2.2, "×", "dot"),
-            "fold": (3.4, 2.2, "", "bend"),
-            "fold down": (3.4, 0.4, "", "bend"),
-            "X right": (4.4, -0.6, "", "bend"),
-            "to N": (4.4, 0.4, "", "bend"),
-            "keep": (1.2, 3.4, "×", "dot"),
-            "Z aside": (1.2, 2.75, "", "bend"),
-            "one minus": (3.4, 2.75, "1−", "dot"),
-            "renew": (4.4, 2.75, "×", "dot"),
-            "add": (4.4, 3.4, "+", "dot"),
-        },
-        [
-            "H > down > keep > add > next H",
-            "down > H aside > in > to Z > to R > R > reset > fold > fold down > to N > N > renew",
-            "X > in",
-            "X > X right > to N",
-            "H aside > reset",
-            "to Z > Z > Z aside > keep",
-            "Z aside > one minus > renew > add",
-        ],
-    ),
-    "LSTM": (
-        {
-            "C": (-0.9, 3.4, "$C_{t-1}$", "state"),
-            "H": (-0.9, 0.4, "$H_{t-1}$", "state"),
-            "to F": (1.2, 0.4, "", "bend"),
-            "to I": (2.3, 0.4, "", "bend"),
-            "to G": (3.4, 0.4, "", "bend"),
-            "to O": (4.5, 0.4, "", "bend"),
-            "F": (1.2, 1.4, "$F_t$\nσ", "gate"),
-            "I": (2.3, 1.4, "$I_t$\nσ", "gate"),
-            "G": (3.4, 1.4, "$\\tilde{C}_t$\ntanh", "tanh"),
-            "O": (4.5, 1.4, "$O_t$\nσ", "gate"),
-            "forget": (1.2, 3.4, "×", "dot"),
-            "I up": (2.3, 2.4, "", "bend"),
-            "write": (3.4, 2.4, "×", "dot"),
-            "add": (3.4, 3.4, "+", "dot"),
-            "branch": (5.4, 3.4, "", "bend"),
-            "tanh": (5.4, 2.4, "tanh", "tanh"),
-            "read": (5.4, 1.4, "×", "dot"),
-            "H down": (5.4, 0.4, "", "bend"),
-            "next C": (6.4, 3.4, "$C_t$", "state"),
-            "next H": (6.4, 0.4, "$H_t$", "state"),
-        },
-        [
-            "C > forget > add > branch > next C",
-            "H > in > to F > to I > to G > to O > O > read",
-            "X > in",
-            "to F > F > forget",
-            "to I > I > I up > write",
-            "to G > G > write > add",
-            "branch > tanh > read > H down > next H",
-        ],
-    ),
-}
+    arrows = [pair for path in CELLS[name]["paths"] for pair in pairwise(path.split(" > "))]
+    return diagram(CELLS[name]["boxes"], arrows, ax=ax, width=width, height=height)
 
 
 def _box(ax, x, y, label, kind):
