@@ -33,9 +33,23 @@ WRONG_STOPS = """() => [...document.querySelectorAll(".bd-article :is(pre, div.m
   .filter((element) => element.scrollWidth > element.clientWidth !== element.tabIndex >= 0)
   .map((element) => `wrong stop: ${element.textContent.slice(0, 60)}`)
   .concat([...document.querySelectorAll("span.math [tabindex]")].map(() => "stop in a line"))"""
+# Each icon is drawn by the font of icons: not as what stands for a letter that no font has.
+MISSING_ICONS = """() => {
+  const draw = ({ fontWeight, fontFamily }, letter) => {
+    const context = new OffscreenCanvas(40, 40).getContext("2d");
+    context.font = `${fontWeight} 20px ${fontFamily}`;
+    context.fillText(letter, 10, 30);
+    return context.getImageData(0, 0, 40, 40).data.join();
+  };
+  return [...document.querySelectorAll("[class*=fa-]")].filter((icon) => {
+    const style = getComputedStyle(icon, "::before");
+    return style.content !== "none" && draw(style, style.content[1]) === draw(style, "\\ue999");
+  }).map((icon) => `no icon: ${icon.className}`);
+}"""
 BYTES = """() => ["navigation", "resource"]
   .flatMap((type) => performance.getEntriesByType(type))
   .reduce((sum, entry) => sum + entry.decodedBodySize, 0)"""
+HEIGHT = "() => document.querySelector('.bd-article').scrollHeight"
 WATCH_SHIFTS = """
 window.shifts = 0;
 new PerformanceObserver((list) => {
@@ -188,24 +202,26 @@ def wrong_stops(page):
     return page.evaluate(WRONG_STOPS)
 
 
+def missing_icons(page):
+    """Return the icons for which the page's font of icons has no picture."""
+    return page.evaluate(MISSING_ICONS)
+
+
 def open_while_images_wait(page, url):
-    """Open a page whose images come last; return how high its article was before."""
+    """Open a page whose images come last; return what that moved."""
     images, waiting = re.compile(r"\.(png|svg|webp)$"), []
     page.add_init_script(WATCH_SHIFTS)
     page.route(images, lambda image: waiting.append(image))
     page.goto(url, wait_until="domcontentloaded")
     page.evaluate("() => new Promise(requestAnimationFrame)")
-    height = article_height(page)
-    page.route(images, lambda image: image.continue_())
+    before = page.evaluate(HEIGHT)
+    page.unroute(images)
     for image in waiting:
         image.continue_()
     settle(page)
-    return height
-
-
-def article_height(page):
-    """Return how high the article of a page is."""
-    return page.evaluate("() => document.querySelector('.bd-article').scrollHeight")
+    grown, shifts = abs(page.evaluate(HEIGHT) - before), page.evaluate("shifts")
+    moved = [f"grows by {grown} pixels"] * (grown >= 10)  # an image may be rounded
+    return moved + [f"shifts: {shifts}"] * (shifts > 0.1)
 
 
 def poor_images(page):

@@ -1,17 +1,25 @@
 """What tests read off the files of a built site."""
 
 import base64
+import copy
 import hashlib
 import re
+from functools import cache
 from pathlib import Path
 
 from bs4 import BeautifulSoup
 from compare import code_cells
 
 
-def soup(page):
-    """Return a page, parsed."""
+@cache
+def parsed(page, changed):
+    """Return a page as it was after its last change, parsed."""
     return BeautifulSoup(page.read_text("utf-8"), "html.parser")
+
+
+def soup(page):
+    """Return a page, parsed; whoever asks takes nothing out of it."""
+    return parsed(page, page.stat().st_mtime_ns)
 
 
 def words(text):
@@ -39,6 +47,7 @@ def shown(cell, page):
         return "", []
     pictures = [page.parent / image["src"] for image in output.select("img")]
     hashes = [hashlib.sha256(Path(picture).read_bytes()).hexdigest() for picture in pictures]
+    output = copy.copy(output)
     for figure in output.select("figure"):
         figure.decompose()  # its caption is no output
     return words(output.get_text(" ")), hashes

@@ -1,14 +1,8 @@
 """Chapter 06: its gradients are those of autograd, and its cuts and measures are what it says."""
 
-import ast
-import json
-from dataclasses import dataclass
-from functools import partial
-from pathlib import Path
-from types import SimpleNamespace
-
 import pytest
 import torch
+from notebooks import definitions
 from torch import nn
 from torch.nn import functional as F
 
@@ -16,20 +10,14 @@ from utils.models import LanguageModel
 from utils.runtime import seed
 from utils.training import detach, sequence_loss
 
-CHAPTER = Path(__file__).parents[1] / "chapters" / "06_backpropagation_through_time.ipynb"
+NAMES = ["forward", "logits_gradient", "three_steps_back", "walk_back", "truncated_gradient"]
+NAMES += ["gradient_norms", "recurrent_matrix"]
 
 
 @pytest.fixture(scope="module")
 def chapter():
-    """Return the functions that the chapter defines, without running its experiments."""
-    names = {"F": F, "nn": nn, "torch": torch, "detach": detach, "partial": partial, "seed": seed}
-    names |= {"dataclass": dataclass, "sequence_loss": sequence_loss}
-    for cell in json.loads(CHAPTER.read_text(encoding="utf-8"))["cells"]:
-        if cell["cell_type"] == "code":
-            body = ast.parse("".join(cell["source"])).body
-            functions = [node for node in body if isinstance(node, ast.FunctionDef)]
-            exec(compile(ast.Module(functions, []), "chapter 06", "exec"), names)
-    return SimpleNamespace(**names)
+    """Return the functions that the chapter defines, without its experiments."""
+    return definitions(6, *NAMES)
 
 
 def random_network(num_steps, batch_size=3, num_inputs=5, num_hiddens=7, num_outputs=4):
@@ -47,9 +35,8 @@ def random_network(num_steps, batch_size=3, num_inputs=5, num_hiddens=7, num_out
     return inputs, H, torch.randint(num_outputs, (batch_size, num_steps)), weights
 
 
-@pytest.mark.parametrize("number", range(3))
-def test_three_steps_by_hand_equal_autograd(chapter, number):
-    seed(number)
+def test_three_steps_by_hand_equal_autograd(chapter):
+    seed(0)
     inputs, start, Y, weights = random_network(3)
     H, logits = chapter.forward(inputs, start, **weights)
     expected = torch.autograd.grad(sequence_loss(logits, Y), list(weights.values()))
@@ -60,7 +47,7 @@ def test_three_steps_by_hand_equal_autograd(chapter, number):
         torch.testing.assert_close(by_hand[name], gradient, rtol=0, atol=1e-10)
 
 
-@pytest.mark.parametrize("num_steps", [1, 2, 3, 10])
+@pytest.mark.parametrize("num_steps", [1, 10])
 def test_walking_back_equals_autograd_for_any_length(chapter, num_steps):
     seed(0)
     inputs, start, Y, weights = random_network(num_steps)
@@ -104,7 +91,7 @@ def test_truncated_gradient_lacks_what_crosses_a_cut(chapter):
     torch.testing.assert_close(found, model.layer.weight_hh_l0.grad.flatten())
 
 
-@pytest.mark.parametrize("factor", [0.9, 1.0, 1.1])
+@pytest.mark.parametrize("factor", [0.9, 1.1])
 def test_gradient_norms_of_a_scaled_rotation_are_powers(chapter, factor):
     seed(0)
     layer = nn.RNN(16, 16, bias=False).double()

@@ -1,46 +1,29 @@
 """Chapter 09: tokens of reviews as the errata want them, and the small functions of the project."""
 
-import ast
-import html
-import json
 import math
 import re
-from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
 import torch
 from hypothesis import given
 from hypothesis import strategies as st
+from notebooks import definitions
 from torch import nn
 from torch.nn import functional as F
 
 from utils import datasets
 from utils.batching import pad
 
-CHAPTER = Path(__file__).parents[1] / "chapters" / "09_imdb.ipynb"
-WANTED = ["tokenize_review", "glue_tags", "shorten", "hide_words", "minibatch", "read", "accuracy"]
-WANTED += ["pair_counts", "company_vectors", "seconds_until", "coloured", "strongest", "in_words"]
-WANTED += ["BagOfWords"]
-CONSTANTS = ["TAG", "TOKEN"]
-
-
-def wanted(node):
-    """Say whether a statement defines one of the functions, classes or patterns to be tested."""
-    target = node.targets[0] if isinstance(node, ast.Assign) else None
-    return getattr(node, "name", None) in WANTED or getattr(target, "id", None) in CONSTANTS
+NAMES = ["TAG", "TOKEN", "tokenize_review", "glue_tags", "shorten", "hide_words", "minibatch"]
+NAMES += ["read", "accuracy", "BagOfWords", "pair_counts", "company_vectors", "seconds_until"]
+NAMES += ["coloured", "strongest", "in_words"]
 
 
 @pytest.fixture(scope="module")
 def chapter():
     """Return the functions and classes that the chapter defines, without its experiments."""
-    names = {"re": re, "torch": torch, "nn": nn, "F": F, "math": math, "html": html, "pad": pad}
-    names |= {"PAD": 1, "device": lambda: torch.device("cpu")}
-    for cell in json.loads(CHAPTER.read_text(encoding="utf-8"))["cells"]:
-        if cell["cell_type"] == "code":
-            body = [node for node in ast.parse("".join(cell["source"])).body if wanted(node)]
-            exec(compile(ast.Module(body, []), "chapter 09", "exec"), names)
-    return SimpleNamespace(**names)
+    return definitions(9, *NAMES, PAD=1, pad=pad, device=lambda: torch.device("cpu"))
 
 
 @pytest.mark.parametrize(
