@@ -215,7 +215,7 @@ def open_while_images_wait(page, url):
     page.goto(url, wait_until="domcontentloaded")
     page.evaluate("() => new Promise(requestAnimationFrame)")
     before = page.evaluate(HEIGHT)
-    page.unroute(images)
+    page.route(images, lambda image: image.continue_())
     for image in waiting:
         image.continue_()
     settle(page)

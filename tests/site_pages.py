@@ -22,9 +22,14 @@ def soup(page):
     return parsed(page, page.stat().st_mtime_ns)
 
 
+def without_colours(text):
+    """Return a text of the terminal without its colours."""
+    return re.sub(r"\x1b\[[\d;]*m", "", text)
+
+
 def words(text):
     """Return a text without its differences of white space and of colours."""
-    return " ".join(re.sub(r"\x1b\[[\d;]*m", "", text).split())
+    return " ".join(without_colours(text).split())
 
 
 def stored(cell):

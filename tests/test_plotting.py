@@ -18,28 +18,19 @@ def test_curves_have_labels_and_line_styles_besides_colours():
     assert len({line.get_linestyle() for line in ax.get_lines()}) == 2
     assert (ax.get_xlabel(), ax.get_ylabel(), ax.get_yscale()) == ("x [s]", "y [1]", "log")
     assert ax.get_legend() is not None
-
-
-def test_a_single_curve_needs_no_legend():
-    ax = plotting.curves([1, 2], {"a": [1, 2]}, "x", "y")
-    assert ax.get_legend() is None
-
-
-def test_curves_may_have_an_x_each():
+    alone = plotting.curves([1, 2], {"a": [1, 2]}, "x", "y")
+    assert alone.get_legend() is None
     ax = plotting.curves({"a": [1], "b": [1, 2]}, {"a": [1], "b": [2, 3]}, "x", "y")
     assert [len(line.get_xdata()) for line in ax.get_lines()] == [1, 2]
 
 
-def test_diagram_draws_each_box_and_arrow():
+def test_diagram_draws_each_box_and_arrow_and_names_an_unknown_box():
     boxes = {"x": (0, 0, "$x$", "input"), "h": (0, 1, "$h$", "state")}
     ax = plotting.diagram(boxes, [("x", "h", "W")])
     assert len(ax.patches) == 3
     assert {text.get_text() for text in ax.texts} == {"$x$", "$h$", "W"}
-
-
-def test_diagram_with_an_unknown_box_is_an_error():
     with pytest.raises(KeyError, match="nowhere"):
-        plotting.diagram({"x": (0, 0, "x", "input")}, [("x", "nowhere")])
+        plotting.diagram(boxes, [("x", "nowhere")])
 
 
 @pytest.mark.parametrize(
@@ -77,12 +68,6 @@ def test_an_unknown_cell_is_an_error():
         plotting.cell_diagram("MGU")
 
 
-def test_drawable_keeps_what_the_fonts_have_and_spells_out_the_rest():
-    assert plotting.drawable("ab é ˜ σ") == "ab é ˜ σ"
-    private = "\ue123"  # no font draws a character of the private use area like this one
-    assert plotting.drawable(private) == "U+E123"
-
-
 def test_drawable_text_draws_without_a_warning(recwarn):
     ax = plotting.figure()
     ax.set_title(plotting.drawable("床前明月光"))
@@ -90,10 +75,13 @@ def test_drawable_text_draws_without_a_warning(recwarn):
     assert not [w for w in recwarn if "Glyph" in str(w.message)]
 
 
-def test_chinese_is_drawn_where_a_font_is_there():
+def test_drawable_keeps_what_the_fonts_have_and_spells_out_the_rest(monkeypatch):
     found = plotting.cjk_fonts()
     assert plotting.mpl.rcParams["font.family"] == ["DejaVu Sans", *found]
-    assert plotting.drawable("明") == ("明" if found else "U+660E")
+    assert plotting.drawable("ab é ˜ σ 明") == "ab é ˜ σ " + ("明" if found else "U+660E")
+    assert plotting.drawable("\ue123") == "U+E123"  # a private one, which no font draws like this
+    monkeypatch.setitem(plotting.mpl.rcParams, "font.family", ["DejaVu Sans"])
+    assert plotting.drawable("明月") == "U+660E U+6708"
 
 
 def test_a_font_that_matplotlib_has_not_listed_yet_is_found(monkeypatch):
@@ -105,11 +93,6 @@ def test_a_font_that_matplotlib_has_not_listed_yet_is_found(monkeypatch):
     monkeypatch.setattr(plotting.fontManager, "addfont", added.append)
     assert plotting.cjk_fonts() == []
     assert added == ["/fonts/wqy-zenhei.ttc"]
-
-
-def test_without_a_chinese_font_code_points_stand_in(monkeypatch):
-    monkeypatch.setitem(plotting.mpl.rcParams, "font.family", ["DejaVu Sans"])
-    assert plotting.drawable("明月") == "U+660E U+6708"
 
 
 def test_a_notebook_shows_its_figures_whatever_mplbackend_says(monkeypatch):
