@@ -1,4 +1,4 @@
-"""What the tests of the site ask a page in the browser; each check returns a list of complaints."""
+"""What the tests of the site ask a page in the browser: scripts and functions that list faults."""
 
 import re
 
@@ -151,21 +151,15 @@ def listen(page, address):
     """Return a list that collects errors of the console, failed requests and foreign hosts."""
     complaints = []
 
-    def note(request):
-        if not request.url.startswith((address, "data:", "blob:")):
-            complaints.append(f"asks {request.url}")
+    def expect(event, fine, words):
+        page.on(event, lambda it: fine(it) or complaints.append(words(it)))
 
-    page.on("request", note)
-    page.on("requestfailed", lambda request: complaints.append(f"failed: {request.url}"))
-    page.on("pageerror", lambda error: complaints.append(f"error: {error}"))
-    page.on(
-        "response",
-        lambda answer: answer.status < 400 or complaints.append(f"{answer.status}: {answer.url}"),
-    )
-    page.on(
-        "console",
-        lambda line: line.type in ("error", "warning") and complaints.append(f"says: {line.text}"),
-    )
+    own = (address, "data:", "blob:")
+    expect("request", lambda it: it.url.startswith(own), lambda it: f"asks {it.url}")
+    expect("requestfailed", lambda it: False, lambda it: f"failed: {it.url}")
+    expect("pageerror", lambda it: False, lambda it: f"error: {it}")
+    expect("response", lambda it: it.status < 400, lambda it: f"{it.status}: {it.url}")
+    expect("console", lambda it: it.type not in ("error", "warning"), lambda it: f"says: {it.text}")
     return complaints
 
 
@@ -173,11 +167,6 @@ def settle(page):
     """Wait until all is loaded, fonts too."""
     page.wait_for_load_state("networkidle")
     page.evaluate("() => document.fonts.ready.then(() => null)")
-
-
-def unset_formulas(page):
-    """Return the formulas that are not typeset."""
-    return page.evaluate(UNSET_FORMULAS)
 
 
 def strange_letters(page):
@@ -197,16 +186,6 @@ def strange_letters(page):
     return list(found.values())
 
 
-def wrong_stops(page):
-    """Return what scrolls and cannot be reached by key, and what need not be reached but is."""
-    return page.evaluate(WRONG_STOPS)
-
-
-def missing_icons(page):
-    """Return the icons for which the page's font of icons has no picture."""
-    return page.evaluate(MISSING_ICONS)
-
-
 def open_while_images_wait(page, url):
     """Open a page whose images come last; return what that moved."""
     images, waiting = re.compile(r"\.(png|svg|webp)$"), []
@@ -222,21 +201,6 @@ def open_while_images_wait(page, url):
     grown, shifts = abs(page.evaluate(HEIGHT) - before), page.evaluate("shifts")
     moved = [f"grows by {grown} pixels"] * (grown >= 10)  # an image may be rounded
     return moved + [f"shifts: {shifts}"] * (shifts > 0.1)
-
-
-def poor_images(page):
-    """Return the images that are not loaded, or have no words for those who do not see them."""
-    return page.evaluate(POOR_IMAGES)
-
-
-def too_wide(page):
-    """Return what reaches beyond the right edge, where the page can be scrolled sideways."""
-    return page.evaluate(TOO_WIDE)
-
-
-def faint_figures(page):
-    """Return the figures that lose ink to the ground, have none, or stand on a plate."""
-    return page.evaluate(FAINT_FIGURES)
 
 
 def barriers(page):

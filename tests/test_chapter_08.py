@@ -5,10 +5,10 @@ import torch
 from notebooks import definitions
 from torch import nn
 
-from utils.models import LSTMScratch, lstm_step
+from utils.models import LSTMScratch
 from utils.text import Vocab
 
-NAMES = ["after", "gradient_norms", "adding_batch", "without_spaces", "f1", "CoupledLSTM"]
+NAMES = ["gradient_norms", "adding_batch", "without_spaces", "f1", "CoupledLSTM"]
 NAMES += ["set_forget_bias"]
 
 
@@ -16,18 +16,8 @@ NAMES += ["set_forget_bias"]
 def chapter():
     """Return the functions and classes that the chapter defines, without its experiments."""
     vocabs = {"time_machine": Vocab(list("abcdefghijklmnopqrstuvwxyz "))}
-    names = {"vocabs": vocabs, "lstm_step": lstm_step, "device": lambda: torch.device("cpu")}
+    names = {"vocabs": vocabs, "device": lambda: torch.device("cpu")}
     return definitions(8, *NAMES, **names)
-
-
-def test_gates_set_by_hand_keep_overwrite_and_count(chapter):
-    H, C = chapter.after(50, input_gate=-1, forget_gate=1, output_gate=1)
-    kept = torch.tensor(0.7)
-    assert kept.item() == C and pytest.approx(kept.tanh().item()) == H
-    _, C = chapter.after(50, input_gate=1, forget_gate=-1, output_gate=1)
-    assert pytest.approx(1.0) == C
-    _, C = chapter.after(50, input_gate=1, forget_gate=1, output_gate=1)
-    assert pytest.approx(50.7, abs=1e-4) == C
 
 
 def test_gradient_norms_are_those_of_a_known_product(chapter):

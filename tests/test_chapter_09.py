@@ -12,7 +12,6 @@ from notebooks import definitions
 from torch import nn
 from torch.nn import functional as F
 
-from utils import datasets
 from utils.batching import pad
 
 NAMES = ["TAG", "TOKEN", "tokenize_review", "glue_tags", "shorten", "hide_words", "minibatch"]
@@ -54,18 +53,6 @@ def test_tokens_are_those_of_the_parts(chapter, parts):
     apart = [token for part in parts for token in chapter.tokenize_review(part)]
     assert chapter.tokenize_review(" ".join(parts)) == apart
     assert not {"br", "<", ">"} & set(apart)
-
-
-@pytest.mark.skipif(not datasets.locate("imdb"), reason="imdb is not at hand")
-def test_two_per_cent_of_the_real_reviews_are_damaged_by_gluing(chapter):
-    texts = [text for text, _ in datasets.load_reviews("imdb").train]
-    faces = re.compile(r"[:;=]")
-    damaged = sum(
-        len([t for t in chapter.glue_tags(text) if not faces.match(t)])
-        < len([t for t in chapter.tokenize_review(text) if not faces.match(t)])
-        for text in texts[::10]
-    )
-    assert 0.01 < damaged / len(texts[::10]) < 0.04
 
 
 def test_a_long_review_loses_its_middle_and_rare_words_become_unknown(chapter):

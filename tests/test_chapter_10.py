@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from notebooks import definitions
 from torch import nn
 
-from utils import datasets, sampling
+from utils import datasets
 from utils.batching import overlapping_windows, random_windows
 from utils.models import LanguageModel
 
@@ -88,20 +88,6 @@ def test_one_call_and_one_call_a_character_are_the_same_function(chapter):
     one, other = (torch.autograd.grad(loss, list(model.parameters())) for loss in losses)
     for a, b in zip(one, other, strict=True):
         torch.testing.assert_close(a, b, rtol=0, atol=1e-12)
-
-
-@pytest.mark.parametrize(
-    ("alpha", "expected"),
-    [
-        (1.0, [0.1065, 0.1065, 0.7870]),
-        (0.5, [0.2119, 0.2119, 0.5761]),
-        (0.1, [0.3104, 0.3104, 0.3792]),
-    ],
-)
-def test_published_probabilities(alpha, expected):
-    logits = torch.tensor([1.0, 1.0, 3.0])
-    found = sampling.probabilities(logits, temperature=1 / alpha)
-    assert [round(p, 4) for p in found.tolist()] == expected
 
 
 def test_words_are_real_when_the_training_text_has_them(chapter):

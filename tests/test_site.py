@@ -30,7 +30,7 @@ FILES += ["_ext", "_static", "_templates", "utils"]
 TRAINS = ["nbval-ignore-output"]
 READ = ["utils/text.py", "utils/datasets.toml", "utils/samples/story.txt", "constraints.txt"]
 READ += ["requirements.txt", "requirements-nodeps.txt"]  # by the key of a run
-PROVENANCE = "print('device   abacus\\nversions none\\nprofile  {}\\ndata     imdb: {}')"
+PROVENANCE = "print('device   abacus\\nversions none\\nprofile  {}\\ndata     time_machine: {}')"
 
 
 def chapter(*cells, data=("quick", "file from cache")):
@@ -111,11 +111,11 @@ GOOD = chapter(
     ("import os, utils\nprint(os.path.samefile(utils.__path__[0], '../utils'))", "True\n", []),
     (PICTURE, "", []),
     ("print('as computed now')", "as recorded\n", TRAINS),
-    ("print(0)", "1\n", ["data-imdb"]),
+    ("print(0)", "1\n", ["data-time-machine"]),
     (CLAIMS, "", TRAINS),
     data=("quick", "sample: none"),
 )
-TIME = ("import time\nprint(time.time_ns())", "as it was stored\n", ["data-imdb", *TRAINS])
+TIME = ("import time\nprint(time.time_ns())", "as it was stored\n", ["data-time-machine", *TRAINS])
 FULL = chapter((*TIME[:2], ["data-letters", *TRAINS]), data=("full", "file from COURSE_DATA"))
 SAMPLE = chapter(TIME, data=("full", "sample: none"))
 MENDED = chapter(("print(2)", "2\n", []), (*TIME[:2], TRAINS))
@@ -123,9 +123,8 @@ KNOWN = {kind: chapter((source, "", [])) for kind, (source, _) in BROKEN.items()
 KNOWN["allowed"] = chapter(("1 / 0", "", ["raises-exception"]))  # no tag lets a cell off
 KNOWN["skipped"] = chapter(("1 / 0", "", ["skip-execution"]))
 KNOWN["output"] = chapter(("print(41 + 1)", "41\n", []), ("42", "42", []), ("print(3)", "", []))
-WORDS = {kind: [error] for kind, (_, error) in BROKEN.items()}
-WORDS |= {"allowed": ["division by zero"], "skipped": ["division by zero"]}
-WORDS["output"] = ["recorded: {'stdout': ['41", "{'text/plain': ['42", "now:      {'stdout': ['3"]
+NAMED = [f"chapters/{kind}: " for kind in KNOWN] + [error for _, error in BROKEN.values()]
+NAMED += ["recorded: {'stdout': ['41", "{'text/plain': ['42", "now:      {'stdout': ['3"]
 
 
 @pytest.fixture(scope="module")
@@ -153,10 +152,8 @@ def test_what_is_broken_fails_until_mended(builds):
     """A wrong import, a false claim, an error, a dead kernel, another output: each is named."""
     _, runs = builds
     assert runs["broken"].returncode != 0
-    told = runs["broken"].output.partition("Extension error")[2]
-    for told in (told, runs["still broken"]):
-        named = [f"chapters/{kind}: " for kind in WORDS] + sum(WORDS.values(), [])
-        assert [error for error in named if error not in told] == []
+    for told in (runs["broken"].output.partition("Extension error")[2], runs["still broken"]):
+        assert [words for words in NAMED if words not in told] == []
         assert "chapters/good: " not in told
 
 
@@ -184,7 +181,7 @@ def test_terminal_tells_how_each_chapter_went(builds):
 def test_page_shows_the_record_and_says_what_was_executed_again(builds):
     book, _ = builds
     assert book.good_is_record
-    for name, data in {"good": "a sample for imdb", "cell": "no data set"}.items():
+    for name, data in {"good": "a sample for time_machine", "cell": "no data set"}.items():
         assert "Recorded on 2026-01-02 on recorder with old. " in book.first[name]
         line = f"This build ran it again on abacus, on the quick profile with {data}: "
         assert line in book.first[name]
@@ -233,11 +230,6 @@ def root(tmp_path):
     return tmp_path
 
 
-def gpu():
-    """Return a device that is no CPU."""
-    return SimpleNamespace(type="cuda")
-
-
 @pytest.mark.parametrize("name", READ)
 def test_a_run_depends_on_the_contents_of_files(root, name):
     keys = [run_key(root, GOOD, set())]
@@ -256,7 +248,7 @@ def test_a_run_depends_on_its_surroundings_and_on_all_its_code(root, monkeypatch
         keys.append(run_key(root, other, set()))
     for change, *args in [
         (monkeypatch.setattr, platform, "python_version", lambda: "3.99"),
-        (monkeypatch.setattr, runtime, "device", gpu),
+        (monkeypatch.setattr, runtime, "device", lambda: SimpleNamespace(type="cuda")),
         (monkeypatch.setenv, "COURSE_PROFILE", "full"),
         (monkeypatch.setenv, "COURSE_REQUIRE_DATA", "1"),
     ]:
@@ -268,14 +260,14 @@ def test_a_run_depends_on_its_surroundings_and_on_all_its_code(root, monkeypatch
 @pytest.mark.parametrize(
     ("source", "missing", "again"),
     [
-        ("file from cache", {"data-imdb"}, True),
+        ("file from cache", {"data-time-machine"}, True),
         ("file from cache", {"data-lyrics"}, False),
         ("file from cache", set(), False),  # it may have come during the run
         ("sample: none", set(), True),
     ],
 )
 def test_a_run_depends_on_its_own_data_and_on_what_stood_in(root, source, missing, again):
-    notebook = chapter(("print(0)", "0\n", ["data-imdb"]), data=("quick", source))
+    notebook = chapter(("print(0)", "0\n", ["data-time-machine"]), data=("quick", source))
     nbformat.write(notebook, root / "one.ipynb")
     found = Chapter(root / "one.ipynb", root / "runs")
     found.make_run(root)

@@ -17,7 +17,7 @@ from site_pages import soup
 CONF = """
 extensions = ["myst_parser", "sphinx_book_theme", "web_pages", "cards"]
 project, html_theme, html_math_renderer = "Book", "sphinx_book_theme", "mathml"
-myst_enable_extensions, myst_substitutions = ["dollarmath"], {}
+myst_enable_extensions, myst_substitutions = ["colon_fence", "dollarmath"], {}
 templates_path, html_static_path = ["_templates"], ["_static"]
 html_additional_pages = {"404": "404.html"}
 html_context = {"default_mode": "auto"}
