@@ -14,7 +14,7 @@ from torch.nn import functional as F
 
 from utils.batching import pad
 
-NAMES = ["TAG", "TOKEN", "tokenize_review", "glue_tags", "shorten", "hide_words", "minibatch"]
+NAMES = ["TAG", "TOKEN", "tokenize_review", "shorten", "hide_words", "minibatch"]
 NAMES += ["read", "accuracy", "BagOfWords", "pair_counts", "company_vectors", "seconds_until"]
 NAMES += ["coloured", "strongest", "in_words"]
 
@@ -42,10 +42,6 @@ def chapter():
 )
 def test_tags_leave_a_space_and_faces_survive(chapter, text, tokens):
     assert chapter.tokenize_review(text) == tokens
-
-
-def test_the_other_order_of_steps_glues_words_and_loses_faces(chapter):
-    assert chapter.glue_tags("The end<br />Not bad :D :)") == ["the", "endnot", "bad", "d", ":)"]
 
 
 @given(st.lists(st.sampled_from(["film", "Bad", ":D", ":-(", "<br />", "8"])))

@@ -52,7 +52,7 @@ class Book:
 
     def __init__(self, folder):
         self.folder, self.html, self.runs = folder, folder / "_build/html", folder / "_build/runs"
-        for name in filter(lambda name: (ROOT / name).exists(), FILES):
+        for name in FILES:
             put = shutil.copytree if (ROOT / name).is_dir() else shutil.copy
             put(ROOT / name, folder / name)
         (folder / "chapters").mkdir()

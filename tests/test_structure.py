@@ -32,10 +32,8 @@ def tags(cell):
 
 def calls(cell, name):
     """Say whether the cell calls the function of that name."""
-    return any(
-        isinstance(node, ast.Call) and getattr(node.func, "id", None) == name
-        for node in ast.walk(ast.parse(cell.source))
-    )
+    nodes = [node for node in ast.walk(ast.parse(cell.source)) if isinstance(node, ast.Call)]
+    return any(getattr(node.func, "id", None) == name for node in nodes)
 
 
 def has_figure(cell):
