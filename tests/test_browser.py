@@ -193,6 +193,7 @@ def test_a_line_of_code_fits_on_a_wide_screen(opened):
 @pytest.mark.xdist_group("browser 0")
 def test_a_click_on_the_picture_of_a_card_opens_its_chapter(tab, address):
     tab.goto(f"{address}/index.html")
+    tab.locator(".cards img").nth(1).scroll_into_view_if_needed()
     first, second = (tab.locator(".cards img").nth(i).bounding_box() for i in range(2))
     assert first["y"] == second["y"]  # one beside the other
     tab.mouse.click(second["x"] + 50, second["y"] + 50)
@@ -230,6 +231,10 @@ def test_search_shows_passages_of_the_article(tab, address):
 
 # --- What is read off the files ---
 
+# HTML that browsers, screen readers or the validator take for something else.
+WRONG = "[role=doc-biblioentry], summary[aria-label], summary p, th > p:empty, [scriptlevel], "
+WRONG += "img[style*=width]"
+
 
 def leads_to(target, place, site):
     """Say whether the site has such a file, with such a place in it where it is a page."""
@@ -250,10 +255,13 @@ def dead_links(page, site):
 
 
 @pytest.mark.parametrize("name", PAGES)
-def test_links_lead_somewhere_and_the_head_says_what_the_page_is_about(address, name):
+def test_links_lead_somewhere_and_the_head_says_what_the_page_is_about(name):
     page = SITE / f"{name}.html"
-    assert len(soup(page).select("a[href]")) > 20 and dead_links(page, SITE) == []
-    metas = [(meta.get("name") or meta.get("property"), meta) for meta in soup(page).select("meta")]
+    html = soup(page)
+    assert len(html.select("a[href]")) > 20 and dead_links(page, SITE) == []
+    ids = [tag["id"] for tag in html.select("[id]")]
+    assert len(set(ids)) == len(ids) and html.select(WRONG) == []
+    metas = [(meta.get("name") or meta.get("property"), meta) for meta in html.select("meta")]
     said = {key: meta["content"] for key, meta in metas if key}
     assert [key for key, _ in metas].count("viewport") == 1
     assert 50 < len(said["description"]) <= 200
@@ -284,15 +292,16 @@ def test_packed_site_works_from_a_folder(address, tab, tmp_path):
 # --- The checks themselves ---
 
 FAULTY = f"""<!doctype html><html data-theme="dark"><head><title>Faults</title></head>
-<body style="background: #121212; margin: 0"><main class="bd-article">
+<body style="background: #121212; margin: 0"><main class="bd-article"><figure>
+<img src="ink.svg" alt="ink.svg" style="width: 290px">
+<img src="ink.svg" alt="A figure on a plate" style="background: white; height: 90px; width: 200px">
+</figure>
 <p style="color: #333">Dark on dark.</p><style>.fa-lost::before {{ content: "\\f002" }}</style>
 <p><span class="math">\\(x_t\\)</span> and $y_t$ and \\begin{{align}}</p><p>{"very" * 50}long</p>
 <div class="math"><math><merror><mi>z</mi></merror></math></div>
 <div class="math"><div style="overflow: auto"><math><mtext>{"wide" * 50}</mtext></math></div></div>
+<i class="fa-lost"></i>
 <pre tabindex="0">short</pre><p><span class="math"><math tabindex="0"><mi>x</mi></math></span></p>
-<figure><img src="ink.svg" alt="ink.svg" style="width: 200px">
-<img src="ink.svg" alt="A figure on a plate" style="background: white; height: 90px; width: 200px">
-</figure><i class="fa-lost"></i>
 <img src="gone.png" alt="A picture that is gone"><div style="width: 900px">wide</div>
 <a href="#nowhere">dead</a><a href="gone.html">dead</a><a href="../beside.html">outside</a>
 <script>fetch("http://127.0.0.1:9/x").catch(() => 0); undefinedName;</script>
@@ -317,7 +326,7 @@ def test_a_page_with_every_fault_is_noticed(tmp_path, chromium):
     moved = checks.open_while_images_wait(page, f"{address}/index.html")
     heard = "\n".join(troubles)
     assert "asks http://127.0.0.1:9/x" in heard and "undefinedName is not defined" in heard
-    assert "404: " in heard and len(moved) == 2
+    assert "404: " in heard and moved and page.evaluate("shifts") > 0
     formulas = page.evaluate(checks.UNSET_FORMULAS)
     assert len(formulas) == 3 and "$y_t$" in formulas[-1] and "align" in formulas[-1]
     assert len(checks.strange_letters(page)) == 3

@@ -138,6 +138,7 @@ def builds(tmp_path_factory):
     (book.runs / "good.ipynb").write_text("{")  # half a file
     runs["mended"] = book.build()
     runs["unchanged"] = book.build()
+    assert runs["unchanged"].returncode == 0, runs["unchanged"].output
     book.first = {name: book.page(name) for name in ("good", "full", "sample", "cell")}
     book.good_is_record = unlike(book.html / "chapters/good.html", GOOD) == []
     tables = soup(book.html / "pages/status.html").select("table")
