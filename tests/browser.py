@@ -33,17 +33,18 @@ WRONG_STOPS = """() => [...document.querySelectorAll(".bd-article :is(pre, div.m
   .filter((element) => element.scrollWidth > element.clientWidth !== element.tabIndex >= 0)
   .map((element) => `wrong stop: ${element.textContent.slice(0, 60)}`)
   .concat([...document.querySelectorAll("span.math [tabindex]")].map(() => "stop in a line"))"""
-# Each icon is drawn by the font of icons: not as what stands for a letter that no font has.
+# An icon that is drawn as it would be without the font of icons.
 MISSING_ICONS = """() => {
-  const draw = ({ fontWeight, fontFamily }, letter) => {
+  const draw = (weight, family, letter) => {
     const context = new OffscreenCanvas(40, 40).getContext("2d");
-    context.font = `${fontWeight} 20px ${fontFamily}`;
+    context.font = `${weight} 20px ${family}`;
     context.fillText(letter, 10, 30);
     return context.getImageData(0, 0, 40, 40).data.join();
   };
   return [...document.querySelectorAll("[class*=fa-]")].filter((icon) => {
-    const style = getComputedStyle(icon, "::before");
-    return style.content !== "none" && draw(style, style.content[1]) === draw(style, "\\ue999");
+    const { content, fontFamily, fontWeight } = getComputedStyle(icon, "::before");
+    return content !== "none"
+      && draw(fontWeight, fontFamily, content[1]) === draw(fontWeight, "none", content[1]);
   }).map((icon) => `no icon: ${icon.className}`);
 }"""
 BYTES = """() => ["navigation", "resource"]

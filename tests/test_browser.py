@@ -296,7 +296,8 @@ FAULTY = f"""<!doctype html><html data-theme="dark"><head><title>Faults</title><
 <img src="ink.svg" alt="ink.svg" style="width: 290px">
 <img src="ink.svg" alt="A figure on a plate" style="background: white; height: 90px; width: 200px">
 </figure>
-<p style="color: #333">Dark on dark.</p><style>.fa-lost::before {{ content: "\\f002" }}</style>
+<p style="color: #333">Dark on dark.</p>
+<style>.fa-lost::before {{ content: "\\f002"; font: 9px gone }}</style>
 <p><span class="math">\\(x_t\\)</span> and $y_t$ and \\begin{{align}}</p><p>{"very" * 50}long</p>
 <div class="math"><math><merror><mi>z</mi></merror></math></div>
 <div class="math"><div style="overflow: auto"><math><mtext>{"wide" * 50}</mtext></math></div></div>
