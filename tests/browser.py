@@ -33,20 +33,9 @@ WRONG_STOPS = """() => [...document.querySelectorAll(".bd-article :is(pre, div.m
   .filter((element) => element.scrollWidth > element.clientWidth !== element.tabIndex >= 0)
   .map((element) => `wrong stop: ${element.textContent.slice(0, 60)}`)
   .concat([...document.querySelectorAll("span.math [tabindex]")].map(() => "stop in a line"))"""
-# An icon that is drawn as it would be without the font of icons.
-MISSING_ICONS = """() => {
-  const draw = (weight, family, letter) => {
-    const context = new OffscreenCanvas(40, 40).getContext("2d");
-    context.font = `${weight} 20px ${family}`;
-    context.fillText(letter, 10, 30);
-    return context.getImageData(0, 0, 40, 40).data.join();
-  };
-  return [...document.querySelectorAll("[class*=fa-]")].filter((icon) => {
-    const { content, fontFamily, fontWeight } = getComputedStyle(icon, "::before");
-    return content !== "none"
-      && draw(fontWeight, fontFamily, content[1]) === draw(fontWeight, "none", content[1]);
-  }).map((icon) => `no icon: ${icon.className}`);
-}"""
+# Fonts that come after the style sheets, without which letters and icons would change or jump.
+LATE_FONTS = """() => performance.getEntriesByType("resource")
+  .map((entry) => entry.name).filter((name) => /\\.woff2?/.test(name))"""
 BYTES = """() => ["navigation", "resource"]
   .flatMap((type) => performance.getEntriesByType(type))
   .reduce((sum, entry) => sum + entry.decodedBodySize, 0)"""
