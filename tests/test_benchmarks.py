@@ -9,11 +9,6 @@ sys.path.insert(0, str(ROOT / "benchmarks"))
 import ratios
 
 
-def slow_and_fast():
-    """Return two calls, of which the second takes less time."""
-    return lambda: sum(range(100_000)), lambda: sum(range(100))
-
-
 def rows(text):
     """Return {name: ratios} of a stored table."""
     lines = [line.strip("| ").split(" | ") for line in text.splitlines() if line.startswith("|")]
@@ -27,7 +22,8 @@ def test_both_of_a_pair_run(make):
 
 def test_what_is_measured_is_printed_and_stored(monkeypatch, tmp_path, capsys):
     monkeypatch.setattr(ratios, "LAST", tmp_path / "last.md")
-    monkeypatch.setattr(ratios, "PAIRS", {"slow over fast": (slow_and_fast, 3)})
+    calls = [lambda: sum(range(100_000)), lambda: sum(range(100))]
+    monkeypatch.setattr(ratios, "PAIRS", {"slow over fast": (lambda: calls, 3)})
     ratios.main()
     text = ratios.LAST.read_text()
     (low, middle, high) = rows(text)["slow over fast"]

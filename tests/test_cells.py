@@ -180,12 +180,6 @@ def test_state_carries_the_past_of_each_row_alone(make, counted):
         close(cell(X[:, row : row + 1])[0][:, 0], whole[:, row])
 
 
-def test_half_a_state_of_an_lstm_is_not_its_state():
-    cell, X = build(LSTMScratch, 5, 4), draw(6, 2, 5)
-    _, (H, C) = cell(X[:3])
-    assert (cell(X[3:], (H, torch.zeros_like(C)))[0] - cell(X)[0][3:]).abs().max() > 0.01
-
-
 @grus
 def test_gru_that_keeps_all_returns_its_state_to_the_bit(reset_after):
     cell = build(GRUScratch, 5, 4, reset_after=reset_after)

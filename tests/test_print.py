@@ -7,11 +7,11 @@ import numpy as np
 import pypdfium2 as pdfium
 import pytest
 from browser import settle
+from compare import printed
 from notebooks import SITE
 from test_browser import chapter, chromium, needs_browser, new_page, title  # noqa: F401
 
 NAME = "chapters/04_rnn_from_scratch"
-NUMBER = int(NAME.split("/")[1][:2])
 MARGIN = 16 / 25.4 * 72  # points
 pytestmark = [needs_browser, pytest.mark.xdist_group("browser 0")]
 
@@ -41,9 +41,7 @@ def lines(shown):
         for border in re.findall("{solution-(start|end)}", cell.source):
             in_solution = border == "start"
         if cell.cell_type == "code" and in_solution != shown:
-            found += [
-                line for output in cell.outputs for line in output.get("text", "").splitlines()
-            ]
+            found += printed(cell)
             if "hide-input" not in cell.metadata.get("tags", []):
                 found += cell.source.splitlines()
     return [line for line in found if len(line) > 30]
@@ -61,14 +59,14 @@ def letters(text):
 
 
 def test_title_and_every_line_are_there_but_for_solutions_which_are_named(pages):
-    printed = bare("".join(page.get_textpage().get_text_bounded() for page in pages))
-    assert printed.startswith(bare(f"{NUMBER}. {title(NAME)}"))
+    paper = bare("".join(page.get_textpage().get_text_bounded() for page in pages))
+    assert paper.startswith(bare(f"4. {title(NAME)}"))
     shown, hidden = ([bare(line) for line in lines(shown)] for shown in (True, False))
-    assert len(shown) > 100 and [line for line in shown if line not in printed] == []
+    assert len(shown) > 100 and [line for line in shown if line not in paper] == []
     hidden = [line for line in hidden if line not in "".join(shown)]
-    assert len(hidden) > 10 and [line for line in hidden if line in printed] == []
+    assert len(hidden) > 10 and [line for line in hidden if line in paper] == []
     solutions = [cell for cell in chapter(NAME).cells if "{solution-start}" in cell.source]
-    assert printed.count("isonthesite") == len(solutions)
+    assert paper.count("isonthesite") == len(solutions)
 
 
 def test_text_is_dark_on_white_and_ends_before_the_margin(pages):
