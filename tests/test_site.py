@@ -22,6 +22,7 @@ from nbformat.v4 import new_code_cell, new_markdown_cell, new_output
 from notebooks import CHAPTERS, ROOT, SITE, notebook
 from site_pages import soup, unlike, without_colours, words
 from sphinx.errors import ExtensionError
+from status_page import outdated
 
 from utils import runtime
 
@@ -207,6 +208,11 @@ def test_status_page_lists_record_and_run_of_each_chapter(builds):
     assert "recorder" in book.rows[0] and "abacus" in book.rows[1]
     assert book.rows[0][-1] == "helpers, versions"  # have changed since
     assert "chapters/cell" not in (book.html / "pages/status.html").read_text()  # it is gone
+
+
+def test_status_page_is_written_again_when_a_chapter_is_gone():
+    app, env = SimpleNamespace(chapters={}), SimpleNamespace(chapter_facts={"chapters/gone": []})
+    assert [outdated(app, env, [], [], []) for _ in range(2)] == [["pages/status"], []]
 
 
 def test_code_edited_without_recording_fails_and_names_chapter_and_command(builds):
