@@ -216,7 +216,7 @@ def zip():
 
 def bench():
     """time the course's own choices against the usual ones"""
-    tool("python", "benchmarks/ratios.py")
+    tool("python", "-m", "benchmarks.ratios")
 
 
 def linkcheck():

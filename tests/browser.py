@@ -1,4 +1,4 @@
-"""What the tests of the site ask a page in the browser; each check returns a list of complaints."""
+"""What the tests of the site ask a page in the browser: scripts and functions that list faults."""
 
 import re
 
@@ -33,9 +33,13 @@ WRONG_STOPS = """() => [...document.querySelectorAll(".bd-article :is(pre, div.m
   .filter((element) => element.scrollWidth > element.clientWidth !== element.tabIndex >= 0)
   .map((element) => `wrong stop: ${element.textContent.slice(0, 60)}`)
   .concat([...document.querySelectorAll("span.math [tabindex]")].map(() => "stop in a line"))"""
+# Fonts that come after the style sheets, without which letters and icons would change or jump.
+LATE_FONTS = """() => performance.getEntriesByType("resource")
+  .map((entry) => entry.name).filter((name) => /\\.woff2?/.test(name))"""
 BYTES = """() => ["navigation", "resource"]
   .flatMap((type) => performance.getEntriesByType(type))
   .reduce((sum, entry) => sum + entry.decodedBodySize, 0)"""
+HEIGHT = "() => document.querySelector('.bd-article').scrollHeight"
 WATCH_SHIFTS = """
 window.shifts = 0;
 new PerformanceObserver((list) => {
@@ -137,21 +141,15 @@ def listen(page, address):
     """Return a list that collects errors of the console, failed requests and foreign hosts."""
     complaints = []
 
-    def note(request):
-        if not request.url.startswith((address, "data:", "blob:")):
-            complaints.append(f"asks {request.url}")
+    def expect(event, fine, words):
+        page.on(event, lambda it: fine(it) or complaints.append(words(it)))
 
-    page.on("request", note)
-    page.on("requestfailed", lambda request: complaints.append(f"failed: {request.url}"))
-    page.on("pageerror", lambda error: complaints.append(f"error: {error}"))
-    page.on(
-        "response",
-        lambda answer: answer.status < 400 or complaints.append(f"{answer.status}: {answer.url}"),
-    )
-    page.on(
-        "console",
-        lambda line: line.type in ("error", "warning") and complaints.append(f"says: {line.text}"),
-    )
+    own = (address, "data:", "blob:")
+    expect("request", lambda it: it.url.startswith(own), lambda it: f"asks {it.url}")
+    expect("requestfailed", lambda it: False, lambda it: f"failed: {it.url}")
+    expect("pageerror", lambda it: False, lambda it: f"error: {it}")
+    expect("response", lambda it: it.status < 400, lambda it: f"{it.status}: {it.url}")
+    expect("console", lambda it: it.type not in ("error", "warning"), lambda it: f"says: {it.text}")
     return complaints
 
 
@@ -159,11 +157,6 @@ def settle(page):
     """Wait until all is loaded, fonts too."""
     page.wait_for_load_state("networkidle")
     page.evaluate("() => document.fonts.ready.then(() => null)")
-
-
-def unset_formulas(page):
-    """Return the formulas that are not typeset."""
-    return page.evaluate(UNSET_FORMULAS)
 
 
 def strange_letters(page):
@@ -183,44 +176,21 @@ def strange_letters(page):
     return list(found.values())
 
 
-def wrong_stops(page):
-    """Return what scrolls and cannot be reached by key, and what need not be reached but is."""
-    return page.evaluate(WRONG_STOPS)
-
-
 def open_while_images_wait(page, url):
-    """Open a page whose images come last; return how high its article was before."""
+    """Open a page whose images come last; return what that moved."""
     images, waiting = re.compile(r"\.(png|svg|webp)$"), []
     page.add_init_script(WATCH_SHIFTS)
     page.route(images, lambda image: waiting.append(image))
     page.goto(url, wait_until="domcontentloaded")
     page.evaluate("() => new Promise(requestAnimationFrame)")
-    height = article_height(page)
+    before = page.evaluate(HEIGHT)
     page.route(images, lambda image: image.continue_())
     for image in waiting:
         image.continue_()
     settle(page)
-    return height
-
-
-def article_height(page):
-    """Return how high the article of a page is."""
-    return page.evaluate("() => document.querySelector('.bd-article').scrollHeight")
-
-
-def poor_images(page):
-    """Return the images that are not loaded, or have no words for those who do not see them."""
-    return page.evaluate(POOR_IMAGES)
-
-
-def too_wide(page):
-    """Return what reaches beyond the right edge, where the page can be scrolled sideways."""
-    return page.evaluate(TOO_WIDE)
-
-
-def faint_figures(page):
-    """Return the figures that lose ink to the ground, have none, or stand on a plate."""
-    return page.evaluate(FAINT_FIGURES)
+    grown, shifts = abs(page.evaluate(HEIGHT) - before), page.evaluate("shifts")
+    moved = [f"grows by {grown} pixels"] * (grown >= 10)  # an image may be rounded
+    return moved + [f"shifts: {shifts}"] * (shifts > 0.1)
 
 
 def barriers(page):

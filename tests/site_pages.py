@@ -1,22 +1,35 @@
 """What tests read off the files of a built site."""
 
 import base64
+import copy
 import hashlib
 import re
+from functools import cache
 from pathlib import Path
 
 from bs4 import BeautifulSoup
 from compare import code_cells
 
 
-def soup(page):
-    """Return a page, parsed."""
+@cache
+def parsed(page, changed):
+    """Return a page as it was after its last change, parsed."""
     return BeautifulSoup(page.read_text("utf-8"), "html.parser")
+
+
+def soup(page):
+    """Return a page, parsed; whoever asks takes nothing out of it."""
+    return parsed(page, page.stat().st_mtime_ns)
+
+
+def without_colours(text):
+    """Return a text of the terminal without its colours."""
+    return re.sub(r"\x1b\[[\d;]*m", "", text)
 
 
 def words(text):
     """Return a text without its differences of white space and of colours."""
-    return " ".join(re.sub(r"\x1b\[[\d;]*m", "", text).split())
+    return " ".join(without_colours(text).split())
 
 
 def stored(cell):
@@ -39,6 +52,7 @@ def shown(cell, page):
         return "", []
     pictures = [page.parent / image["src"] for image in output.select("img")]
     hashes = [hashlib.sha256(Path(picture).read_bytes()).hexdigest() for picture in pictures]
+    output = copy.copy(output)
     for figure in output.select("figure"):
         figure.decompose()  # its caption is no output
     return words(output.get_text(" ")), hashes

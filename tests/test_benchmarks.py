@@ -1,18 +1,12 @@
 """`make bench`: each pair runs, and what is measured is printed, stored and shown."""
 
 import sys
-from pathlib import Path
 
 import pytest
+from notebooks import ROOT, SITE
 
-ROOT = Path(__file__).parents[1]
 sys.path.insert(0, str(ROOT / "benchmarks"))
-import ratios  # noqa: E402
-
-
-def slow_and_fast():
-    """Return two calls, of which the second takes less time."""
-    return lambda: sum(range(100_000)), lambda: sum(range(100))
+import ratios
 
 
 def rows(text):
@@ -28,7 +22,8 @@ def test_both_of_a_pair_run(make):
 
 def test_what_is_measured_is_printed_and_stored(monkeypatch, tmp_path, capsys):
     monkeypatch.setattr(ratios, "LAST", tmp_path / "last.md")
-    monkeypatch.setattr(ratios, "PAIRS", {"slow over fast": (slow_and_fast, 3)})
+    calls = [lambda: sum(range(100_000)), lambda: sum(range(100))]
+    monkeypatch.setattr(ratios, "PAIRS", {"slow over fast": (lambda: calls, 3)})
     ratios.main()
     text = ratios.LAST.read_text()
     (low, middle, high) = rows(text)["slow over fast"]
@@ -37,14 +32,11 @@ def test_what_is_measured_is_printed_and_stored(monkeypatch, tmp_path, capsys):
     assert f": device {ratios.hardware()['device']}, threads " in text
 
 
-def test_the_stored_run_is_of_these_pairs():
-    stored = rows((ROOT / "benchmarks/last.md").read_text())
+def test_the_stored_run_is_of_these_pairs_and_stands_on_the_site():
+    text = (ROOT / "benchmarks/last.md").read_text()
+    stored = rows(text)
     assert list(stored) == list(ratios.PAIRS)
     assert all(low <= middle <= high for low, middle, high in stored.values())
-
-
-def test_the_built_site_shows_the_stored_run():
-    stored = (ROOT / "benchmarks/last.md").read_text()
-    page = (ROOT / "_build/html/pages/status.html").read_text()
-    assert stored.splitlines()[-1].split(" processor")[0] in page
-    assert all(f"{ratio:.2f}" in page for row in rows(stored).values() for ratio in row)
+    page = (SITE / "pages/status.html").read_text()
+    assert text.splitlines()[-1].split(" processor")[0] in page
+    assert all(f"{ratio:.2f}" in page for row in stored.values() for ratio in row)

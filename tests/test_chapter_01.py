@@ -1,30 +1,16 @@
 """Chapter 01: its forecasts and their errors are taken at the right points."""
 
-import json
-from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
 import torch
-
-CHAPTER = Path(__file__).parents[1] / "chapters" / "01_sequence_models.ipynb"
-WANTED = ("def forecast(", "def k_steps_ahead(", "def mse_by_horizon(")
+from notebooks import definitions
 
 
 def load(num_points, tau, num_train):
-    """Run the chapter's cells that define the wanted functions, for a config of our own."""
+    """Return the chapter's functions, for a configuration of our own."""
     config = SimpleNamespace(num_points=num_points, tau=tau, first_test=tau + num_train)
-    cells = json.loads(CHAPTER.read_text(encoding="utf-8"))["cells"]
-    chapter = {"torch": torch, "config": config}
-    for cell in cells:
-        source = "".join(cell["source"])
-        if cell["cell_type"] == "code" and any(name in source for name in WANTED):
-            exec(source, chapter)
-    return SimpleNamespace(**chapter)
-
-
-def last(windows):
-    return windows[:, -1]
+    return definitions(1, "forecast", "k_steps_ahead", "mse_by_horizon", config=config)
 
 
 def test_forecast_feeds_its_own_predictions_back():
@@ -38,7 +24,7 @@ def test_k_steps_ahead_meet_their_targets(tau, num_train, max_horizon):
     chapter = load(40, tau, num_train)
     ramp = torch.arange(40.0)
     windows = ramp.unfold(0, tau, 1)[:-1]
-    right = chapter.forecast(lambda w: last(w) + 1, windows, max_horizon)
+    right = chapter.forecast(lambda w: w[:, -1] + 1, windows, max_horizon)
     for k in range(1, max_horizon + 1):
         assert torch.equal(chapter.k_steps_ahead(right, k, tau), ramp[tau + num_train :])
 

@@ -1,14 +1,8 @@
-"""Chapter 06: its gradients are those of autograd, and its cuts and measures are what it says."""
-
-import ast
-import json
-from dataclasses import dataclass
-from functools import partial
-from pathlib import Path
-from types import SimpleNamespace
+"""Chapter 06: its cuts and measures of gradients are what it says."""
 
 import pytest
 import torch
+from notebooks import definitions
 from torch import nn
 from torch.nn import functional as F
 
@@ -16,68 +10,11 @@ from utils.models import LanguageModel
 from utils.runtime import seed
 from utils.training import detach, sequence_loss
 
-CHAPTER = Path(__file__).parents[1] / "chapters" / "06_backpropagation_through_time.ipynb"
-
 
 @pytest.fixture(scope="module")
 def chapter():
-    """Return the functions that the chapter defines, without running its experiments."""
-    names = {"F": F, "nn": nn, "torch": torch, "detach": detach, "partial": partial, "seed": seed}
-    names |= {"dataclass": dataclass, "sequence_loss": sequence_loss}
-    for cell in json.loads(CHAPTER.read_text(encoding="utf-8"))["cells"]:
-        if cell["cell_type"] == "code":
-            body = ast.parse("".join(cell["source"])).body
-            functions = [node for node in body if isinstance(node, ast.FunctionDef)]
-            exec(compile(ast.Module(functions, []), "chapter 06", "exec"), names)
-    return SimpleNamespace(**names)
-
-
-def random_network(num_steps, batch_size=3, num_inputs=5, num_hiddens=7, num_outputs=4):
-    """Return inputs, first state, targets and the five parameters, in double precision."""
-    shapes = {
-        "W_xh": (num_inputs, num_hiddens),
-        "W_hh": (num_hiddens, num_hiddens),
-        "b_h": (num_hiddens,),
-        "W_hq": (num_hiddens, num_outputs),
-        "b_q": (num_outputs,),
-    }
-    weights = {name: torch.randn(shape).double().requires_grad_() for name, shape in shapes.items()}
-    inputs = torch.randn(num_steps, batch_size, num_inputs).double()
-    H = torch.randn(batch_size, num_hiddens).double()
-    return inputs, H, torch.randint(num_outputs, (batch_size, num_steps)), weights
-
-
-@pytest.mark.parametrize("number", range(3))
-def test_three_steps_by_hand_equal_autograd(chapter, number):
-    seed(number)
-    inputs, start, Y, weights = random_network(3)
-    H, logits = chapter.forward(inputs, start, **weights)
-    expected = torch.autograd.grad(sequence_loss(logits, Y), list(weights.values()))
-    dO = chapter.logits_gradient(logits, Y)
-    by_hand = chapter.three_steps_back(inputs, H, dO, weights["W_hh"], weights["W_hq"])
-    assert list(by_hand) == list(weights)
-    for name, gradient in zip(weights, expected, strict=True):
-        torch.testing.assert_close(by_hand[name], gradient, rtol=0, atol=1e-10)
-
-
-@pytest.mark.parametrize("num_steps", [1, 2, 3, 10])
-def test_walking_back_equals_autograd_for_any_length(chapter, num_steps):
-    seed(0)
-    inputs, start, Y, weights = random_network(num_steps)
-    inputs.requires_grad_()
-    start.requires_grad_()
-    H, logits = chapter.forward(inputs, start, **weights)
-    wanted = [start, inputs, weights["W_hh"]]
-    expected = torch.autograd.grad(sequence_loss(logits, Y), wanted)
-    dH = chapter.logits_gradient(logits, Y) @ weights["W_hq"].T
-    delta = chapter.walk_back(dH, H, weights["W_hh"])
-    found = [
-        delta[0] @ weights["W_hh"].T,
-        delta @ weights["W_xh"].T,
-        (H[:-1].mT @ delta).sum(0),
-    ]
-    for a, b in zip(found, expected, strict=True):
-        torch.testing.assert_close(a, b, rtol=0, atol=1e-10)
+    """Return the functions that the chapter defines, without its experiments."""
+    return definitions(6, "truncated_gradient", "gradient_norms")
 
 
 def test_truncated_gradient_over_the_whole_length_is_the_full_one(chapter):
@@ -104,16 +41,6 @@ def test_truncated_gradient_lacks_what_crosses_a_cut(chapter):
     torch.testing.assert_close(found, model.layer.weight_hh_l0.grad.flatten())
 
 
-@pytest.mark.parametrize("factor", [0.9, 1.0, 1.1])
-def test_gradient_norms_of_a_scaled_rotation_are_powers(chapter, factor):
-    seed(0)
-    layer = nn.RNN(16, 16, bias=False).double()
-    nn.init.orthogonal_(layer.weight_hh_l0, gain=factor)
-    norms = chapter.gradient_norms(layer, torch.zeros(31, 2, 16).double())
-    expected = (factor ** torch.arange(31).double())[:, None].expand(31, 2)
-    torch.testing.assert_close(norms, expected)
-
-
 def test_gradient_norms_of_an_lstm_count_both_parts_of_the_state(chapter):
     seed(0)
     layer, inputs = nn.LSTM(4, 5).double(), torch.randn(3, 1, 4).double()
@@ -128,10 +55,3 @@ def test_gradient_norms_of_an_lstm_count_both_parts_of_the_state(chapter):
     assert norms.shape == (3, 1)
     assert norms[0].item() == pytest.approx(1)
     assert norms[1].item() == pytest.approx(sum(g.square().sum() for g in grads).sqrt().item())
-
-
-@pytest.mark.parametrize("radius", [0.9, 1.1])
-def test_recurrent_matrix_has_the_radius_asked_for(chapter, radius):
-    seed(0)
-    W = chapter.recurrent_matrix(20, radius)
-    assert torch.linalg.eigvals(W).abs().max().item() == pytest.approx(radius)

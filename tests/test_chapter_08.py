@@ -1,80 +1,23 @@
-"""Chapter 08: the state is a tuple, and the chapter's tasks and measures are what it says."""
-
-import ast
-import json
-from functools import partial
-from pathlib import Path
-from types import SimpleNamespace
+"""Chapter 08: its tasks and measures are what it says."""
 
 import pytest
 import torch
+from notebooks import definitions
 from torch import nn
-from torch.nn import functional as F
 
-from utils.models import GRUScratch, LanguageModel, LSTMScratch, gru_step, lstm_step
-from utils.runtime import seed
+from utils.models import LSTMScratch
 from utils.text import Vocab
-from utils.training import detach
 
-CHAPTER = Path(__file__).parents[1] / "chapters" / "08_lstm.ipynb"
-WANTED = ["after", "gradient_norms", "adding_batch", "without_spaces", "f1", "CoupledLSTM"]
-WANTED += ["set_forget_bias"]
+NAMES = ["gradient_norms", "adding_batch", "without_spaces", "f1", "CoupledLSTM"]
+NAMES += ["set_forget_bias"]
 
 
 @pytest.fixture(scope="module")
 def chapter():
     """Return the functions and classes that the chapter defines, without its experiments."""
-    names = {"F": F, "nn": nn, "torch": torch, "partial": partial, "seed": seed}
-    names |= {"GRUScratch": GRUScratch, "LSTMScratch": LSTMScratch, "lstm_step": lstm_step}
-    names |= {"gru_step": gru_step, "device": lambda: torch.device("cpu")}
-    names |= {"vocabs": {"time_machine": Vocab(list("abcdefghijklmnopqrstuvwxyz "))}}
-    for cell in json.loads(CHAPTER.read_text(encoding="utf-8"))["cells"]:
-        if cell["cell_type"] == "code":
-            body = ast.parse("".join(cell["source"])).body
-            wanted = [node for node in body if getattr(node, "name", None) in WANTED]
-            exec(compile(ast.Module(wanted, []), "chapter 08", "exec"), names)
-    return SimpleNamespace(**names)
-
-
-def test_the_state_of_an_lstm_is_a_tuple_of_two():
-    for layer in (nn.LSTM(5, 4), LSTMScratch(5, 4)):
-        _, state = layer(torch.randn(3, 2, 5))
-        assert isinstance(state, tuple) and len(state) == 2
-        assert [tuple(part.shape) for part in state] == [(1, 2, 4)] * 2
-        _, state = LanguageModel(layer, 9)(torch.randint(9, (2, 3)))
-        assert len(state) == 2 and len(detach(state)) == 2
-
-
-def test_carrying_the_hidden_state_alone_is_not_carrying_the_state():
-    torch.manual_seed(0)
-    layer, inputs = nn.LSTM(5, 4), torch.randn(6, 2, 5)
-    whole, _ = layer(inputs)
-    _, (H, C) = layer(inputs[:3])
-    carried, _ = layer(inputs[3:], (H, C))
-    halved, _ = layer(inputs[3:], (H, torch.zeros_like(C)))
-    torch.testing.assert_close(carried, whole[3:])
-    assert (halved - whole[3:]).abs().max() > 0.01
-
-
-def test_without_side_ways_the_gradient_is_the_product_of_the_forget_gates():
-    torch.manual_seed(0)
-    x, C = torch.randn(7, 1, 12).double(), torch.randn(1, 3).double().requires_grad_()
-    H, cell, forget_gates = torch.zeros(1, 3).double(), C, []
-    for step in x:
-        H, cell = lstm_step(step, H, cell, torch.zeros(3, 12).double())
-        forget_gates.append(step.chunk(4, dim=1)[1].sigmoid())
-    (grad,) = torch.autograd.grad(cell.sum(), C)
-    torch.testing.assert_close(grad, torch.stack(forget_gates).prod(dim=0), rtol=0, atol=1e-12)
-
-
-def test_gates_set_by_hand_keep_overwrite_and_count(chapter):
-    H, C = chapter.after(50, input_gate=-1, forget_gate=1, output_gate=1)
-    kept = torch.tensor(0.7)
-    assert kept.item() == C and pytest.approx(kept.tanh().item()) == H
-    _, C = chapter.after(50, input_gate=1, forget_gate=-1, output_gate=1)
-    assert pytest.approx(1.0) == C
-    _, C = chapter.after(50, input_gate=1, forget_gate=1, output_gate=1)
-    assert pytest.approx(50.7, abs=1e-4) == C
+    vocabs = {"time_machine": Vocab(list("abcdefghijklmnopqrstuvwxyz "))}
+    names = {"vocabs": vocabs, "device": lambda: torch.device("cpu")}
+    return definitions(8, *NAMES, **names)
 
 
 def test_gradient_norms_are_those_of_a_known_product(chapter):
@@ -94,12 +37,6 @@ def test_an_adding_sequence_marks_one_number_in_each_half(chapter):
     assert set(markers.flatten().tolist()) == {0.0, 1.0}
     torch.testing.assert_close(targets, (values * markers).sum(dim=0))
     assert (markers.sum(dim=1) > 0).all(), "every place is marked in some sequence"
-
-
-def test_the_adding_error_of_a_constant_answer_is_a_sixth(chapter):
-    torch.manual_seed(0)
-    _, targets = chapter.adding_batch(100_000, 4)
-    assert ((targets - 1) ** 2).mean().item() == pytest.approx(1 / 6, abs=0.005)
 
 
 def test_spaces_are_taken_out_and_remembered(chapter):

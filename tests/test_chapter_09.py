@@ -1,46 +1,28 @@
 """Chapter 09: tokens of reviews as the errata want them, and the small functions of the project."""
 
-import ast
-import html
-import json
 import math
 import re
-from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
 import torch
 from hypothesis import given
 from hypothesis import strategies as st
+from notebooks import definitions
 from torch import nn
 from torch.nn import functional as F
 
-from utils import datasets
 from utils.batching import pad
 
-CHAPTER = Path(__file__).parents[1] / "chapters" / "09_imdb.ipynb"
-WANTED = ["tokenize_review", "glue_tags", "shorten", "hide_words", "minibatch", "read", "accuracy"]
-WANTED += ["pair_counts", "company_vectors", "seconds_until", "coloured", "strongest", "in_words"]
-WANTED += ["BagOfWords"]
-CONSTANTS = ["TAG", "TOKEN"]
-
-
-def wanted(node):
-    """Say whether a statement defines one of the functions, classes or patterns to be tested."""
-    target = node.targets[0] if isinstance(node, ast.Assign) else None
-    return getattr(node, "name", None) in WANTED or getattr(target, "id", None) in CONSTANTS
+NAMES = ["TAG", "TOKEN", "tokenize_review", "shorten", "hide_words", "minibatch"]
+NAMES += ["read", "accuracy", "BagOfWords", "pair_counts", "company_vectors", "seconds_until"]
+NAMES += ["coloured", "strongest", "in_words"]
 
 
 @pytest.fixture(scope="module")
 def chapter():
     """Return the functions and classes that the chapter defines, without its experiments."""
-    names = {"re": re, "torch": torch, "nn": nn, "F": F, "math": math, "html": html, "pad": pad}
-    names |= {"PAD": 1, "device": lambda: torch.device("cpu")}
-    for cell in json.loads(CHAPTER.read_text(encoding="utf-8"))["cells"]:
-        if cell["cell_type"] == "code":
-            body = [node for node in ast.parse("".join(cell["source"])).body if wanted(node)]
-            exec(compile(ast.Module(body, []), "chapter 09", "exec"), names)
-    return SimpleNamespace(**names)
+    return definitions(9, *NAMES, PAD=1, pad=pad, device=lambda: torch.device("cpu"))
 
 
 @pytest.mark.parametrize(
@@ -62,27 +44,11 @@ def test_tags_leave_a_space_and_faces_survive(chapter, text, tokens):
     assert chapter.tokenize_review(text) == tokens
 
 
-def test_the_other_order_of_steps_glues_words_and_loses_faces(chapter):
-    assert chapter.glue_tags("The end<br />Not bad :D :)") == ["the", "endnot", "bad", "d", ":)"]
-
-
 @given(st.lists(st.sampled_from(["film", "Bad", ":D", ":-(", "<br />", "8"])))
 def test_tokens_are_those_of_the_parts(chapter, parts):
     apart = [token for part in parts for token in chapter.tokenize_review(part)]
     assert chapter.tokenize_review(" ".join(parts)) == apart
     assert not {"br", "<", ">"} & set(apart)
-
-
-@pytest.mark.skipif(not datasets.locate("imdb"), reason="imdb is not at hand")
-def test_two_per_cent_of_the_real_reviews_are_damaged_by_gluing(chapter):
-    texts = [text for text, _ in datasets.load_reviews("imdb").train]
-    faces = re.compile(r"[:;=]")
-    damaged = sum(
-        len([t for t in chapter.glue_tags(text) if not faces.match(t)])
-        < len([t for t in chapter.tokenize_review(text) if not faces.match(t)])
-        for text in texts[::10]
-    )
-    assert 0.01 < damaged / len(texts[::10]) < 0.04
 
 
 def test_a_long_review_loses_its_middle_and_rare_words_become_unknown(chapter):

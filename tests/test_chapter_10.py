@@ -1,39 +1,27 @@
 """Chapter 10: the frame of a book is cut or refused, and the project's small functions hold."""
 
-import ast
-import json
 from itertools import islice
-from pathlib import Path
-from types import SimpleNamespace
 
 import pytest
 import torch
 from hypothesis import given
 from hypothesis import strategies as st
+from notebooks import definitions
 from torch import nn
 
-from utils import datasets, sampling, training
+from utils import datasets
 from utils.batching import overlapping_windows, random_windows
 from utils.models import LanguageModel
-from utils.text import normalize
 
-CHAPTER = Path(__file__).parents[1] / "chapters" / "10_verne.ipynb"
-WANTED = ["cut_frame", "Windows", "endless", "in_one_call", "character_by_character"]
-WANTED += ["words_of", "real_share", "longest_copied"]
+NAMES = ["cut_frame", "Windows", "endless", "in_one_call", "character_by_character", "words_of"]
+NAMES += ["real_share", "longest_copied"]
 BOOK = "title\n*** START ***\nI.\nWe fall.\n*** END ***\nlicence"
 
 
 @pytest.fixture(scope="module")
 def chapter():
     """Return the functions and classes that the chapter defines, without its experiments."""
-    names = {"torch": torch, "nn": nn, "training": training, "known": {"the", "sea"}}
-    names |= {"text": SimpleNamespace(normalize=normalize)}
-    for cell in json.loads(CHAPTER.read_text(encoding="utf-8"))["cells"]:
-        if cell["cell_type"] == "code":
-            body = ast.parse("".join(cell["source"])).body
-            wanted = [node for node in body if getattr(node, "name", None) in WANTED]
-            exec(compile(ast.Module(wanted, []), "chapter 10", "exec"), names)
-    return SimpleNamespace(**names)
+    return definitions(10, *NAMES, known={"the", "sea"})
 
 
 def test_the_frame_is_cut_off_at_both_ends(chapter):
@@ -100,20 +88,6 @@ def test_one_call_and_one_call_a_character_are_the_same_function(chapter):
     one, other = (torch.autograd.grad(loss, list(model.parameters())) for loss in losses)
     for a, b in zip(one, other, strict=True):
         torch.testing.assert_close(a, b, rtol=0, atol=1e-12)
-
-
-@pytest.mark.parametrize(
-    ("alpha", "expected"),
-    [
-        (1.0, [0.1065, 0.1065, 0.7870]),
-        (0.5, [0.2119, 0.2119, 0.5761]),
-        (0.1, [0.3104, 0.3104, 0.3792]),
-    ],
-)
-def test_published_probabilities(alpha, expected):
-    logits = torch.tensor([1.0, 1.0, 3.0])
-    found = sampling.probabilities(logits, temperature=1 / alpha)
-    assert [round(p, 4) for p in found.tolist()] == expected
 
 
 def test_words_are_real_when_the_training_text_has_them(chapter):

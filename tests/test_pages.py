@@ -2,21 +2,16 @@
 
 import ast
 import re
-import sys
 from itertools import chain
-from pathlib import Path
 
-import nbformat
 import pytest
 import yaml
-
-ROOT = Path(__file__).parents[1]
-sys.path.insert(0, str(ROOT / "_ext"))
-from cards import parts, shrink  # noqa: E402
+from cards import parts, shrink
+from compare import code_cells, printed
+from notebooks import CHAPTERS, ROOT, read
 
 README, RUNNING = ROOT / "README.md", ROOT / "pages/running.md"
 PROSE = [ROOT / "index.md", *sorted((ROOT / "pages").glob("*.md"))]
-CHAPTERS = sorted((ROOT / "chapters").glob("*.ipynb"))
 # What the lines on results in README quote, in their order: lines of the chapter's own outputs.
 RESULTS = {
     "01_sequence_models": [r"k =  1: MLP minus .* better on (.*) series"],
@@ -39,20 +34,9 @@ RESULTS = {
 }
 
 
-def cells(path):
-    """Return the code cells of a notebook."""
-    return [c for c in nbformat.read(path, as_version=4).cells if c.cell_type == "code"]
-
-
-def printed(chapter):
-    """Return all that a chapter printed when it was recorded."""
-    outputs = [o for cell in cells(ROOT / f"chapters/{chapter}.ipynb") for o in cell.outputs]
-    return "".join(output.get("text", "") for output in outputs)
-
-
 @pytest.mark.parametrize("chapter", RESULTS)
 def test_readme_quotes_the_record(chapter):
-    record = printed(chapter)
+    record = "\n".join(printed(*code_cells(read(f"chapters/{chapter}.ipynb"))))
     found = [re.search(f"^{pattern}$", record, re.M) for pattern in RESULTS[chapter]]
     assert all(found), f"chapter {chapter} no longer prints a line like {RESULTS[chapter]}"
     numbers = [match[1] for match in found]
@@ -63,9 +47,8 @@ def test_readme_quotes_the_record(chapter):
 
 def test_readme_has_no_result_that_is_not_tested():
     text = README.read_text().partition("## What comes out")[2].partition("\n## ")[0]
-    assert {*re.findall(r"chapters/(\w+)", text)} == {*RESULTS} and text.count("\n- ") == len(
-        RESULTS
-    )
+    assert {*re.findall(r"chapters/(\w+)", text)} == {*RESULTS}
+    assert text.count("\n- ") == len(RESULTS)
 
 
 def test_readme_lists_the_chapters():
@@ -80,7 +63,7 @@ def test_readme_lists_the_chapters():
 
 def test_each_page_says_in_a_sentence_what_it_holds():
     front = [yaml.safe_load(path.read_text().split("---")[1])["myst"] for path in PROSE]
-    front += [nbformat.read(path, as_version=4).metadata.myst for path in CHAPTERS]
+    front += [read(path).metadata.myst for path in CHAPTERS]
     sentences = [page["html_meta"]["description lang=en"] for page in front]
     assert len(set(sentences)) == len(PROSE) + len(CHAPTERS)
     assert all(40 <= len(text) <= 160 and text[-1] in ".?" for text in sentences), sentences
@@ -111,7 +94,7 @@ def test_each_command_is_described_once():
 def public_names():
     """Return the names that utils and the chapters define or that PyTorch's layers have."""
     sources = [path.read_text() for path in ROOT.glob("utils/*.py")]
-    sources += [cell.source for path in CHAPTERS for cell in cells(path)]
+    sources += [cell.source for path in CHAPTERS for cell in code_cells(read(path))]
     nodes = [node for source in sources for node in ast.walk(ast.parse(source))]
     defined = {n.name for n in nodes if isinstance(n, ast.FunctionDef | ast.ClassDef)}
     arguments = {n.arg for n in nodes if isinstance(n, ast.arg)}

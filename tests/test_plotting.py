@@ -6,7 +6,7 @@ import sys
 import matplotlib as mpl
 import nbclient
 import pytest
-from nbformat import v4
+from notebooks import notebook
 
 mpl.use("agg")
 from utils import d2l, plotting
@@ -18,28 +18,19 @@ def test_curves_have_labels_and_line_styles_besides_colours():
     assert len({line.get_linestyle() for line in ax.get_lines()}) == 2
     assert (ax.get_xlabel(), ax.get_ylabel(), ax.get_yscale()) == ("x [s]", "y [1]", "log")
     assert ax.get_legend() is not None
-
-
-def test_a_single_curve_needs_no_legend():
-    ax = plotting.curves([1, 2], {"a": [1, 2]}, "x", "y")
-    assert ax.get_legend() is None
-
-
-def test_curves_may_have_an_x_each():
+    alone = plotting.curves([1, 2], {"a": [1, 2]}, "x", "y")
+    assert alone.get_legend() is None
     ax = plotting.curves({"a": [1], "b": [1, 2]}, {"a": [1], "b": [2, 3]}, "x", "y")
     assert [len(line.get_xdata()) for line in ax.get_lines()] == [1, 2]
 
 
-def test_diagram_draws_each_box_and_arrow():
+def test_diagram_draws_each_box_and_arrow_and_names_an_unknown_box():
     boxes = {"x": (0, 0, "$x$", "input"), "h": (0, 1, "$h$", "state")}
     ax = plotting.diagram(boxes, [("x", "h", "W")])
     assert len(ax.patches) == 3
     assert {text.get_text() for text in ax.texts} == {"$x$", "$h$", "W"}
-
-
-def test_diagram_with_an_unknown_box_is_an_error():
     with pytest.raises(KeyError, match="nowhere"):
-        plotting.diagram({"x": (0, 0, "x", "input")}, [("x", "nowhere")])
+        plotting.diagram(boxes, [("x", "nowhere")])
 
 
 @pytest.mark.parametrize(
@@ -51,6 +42,8 @@ def test_cell_diagram_shows_the_gates_and_products_of_the_equations(name, gates,
     assert sum(label.endswith("\nσ") for label in labels) == gates
     assert labels.count("×") == products
     assert sum("tanh" in label for label in labels) == (2 if name == "LSTM" else 1)
+    with pytest.raises(ValueError, match="name must be one of RNN, GRU, LSTM, got 'MGU'"):
+        plotting.cell_diagram("MGU")
 
 
 def test_cells_share_a_frame():
@@ -63,37 +56,22 @@ def test_cells_share_a_frame():
 
 
 def test_every_path_of_a_cell_runs_straight():
-    for boxes, paths in plotting.CELLS.values():
-        boxes = plotting._FRAME | boxes
-        for path in paths:
+    for cell in plotting.CELLS.values():
+        boxes = cell["boxes"]
+        for path in cell["paths"]:
             names = path.split(" > ")
             for a, b in itertools.pairwise(names):
                 (x1, y1), (x2, y2) = boxes[a][:2], boxes[b][:2]
                 assert (x1 == x2) != (y1 == y2), (a, b)
 
 
-def test_an_unknown_cell_is_an_error():
-    with pytest.raises(ValueError, match="name must be one of RNN, GRU, LSTM, got 'MGU'"):
-        plotting.cell_diagram("MGU")
-
-
-def test_drawable_keeps_what_the_fonts_have_and_spells_out_the_rest():
-    assert plotting.drawable("ab é ˜ σ") == "ab é ˜ σ"
-    private = "\ue123"  # no font draws a character of the private use area like this one
-    assert plotting.drawable(private) == "U+E123"
-
-
-def test_drawable_text_draws_without_a_warning(recwarn):
-    ax = plotting.figure()
-    ax.set_title(plotting.drawable("床前明月光"))
-    ax.figure.canvas.draw()
-    assert not [w for w in recwarn if "Glyph" in str(w.message)]
-
-
-def test_chinese_is_drawn_where_a_font_is_there():
+def test_drawable_keeps_what_the_fonts_have_and_spells_out_the_rest(monkeypatch):
     found = plotting.cjk_fonts()
     assert plotting.mpl.rcParams["font.family"] == ["DejaVu Sans", *found]
-    assert plotting.drawable("明") == ("明" if found else "U+660E")
+    assert plotting.drawable("ab é ˜ σ 明") == "ab é ˜ σ " + ("明" if found else "U+660E")
+    assert plotting.drawable("\ue123") == "U+E123"  # a private one, which no font draws like this
+    monkeypatch.setitem(plotting.mpl.rcParams, "font.family", ["DejaVu Sans"])
+    assert plotting.drawable("明月") == "U+660E U+6708"
 
 
 def test_a_font_that_matplotlib_has_not_listed_yet_is_found(monkeypatch):
@@ -107,17 +85,11 @@ def test_a_font_that_matplotlib_has_not_listed_yet_is_found(monkeypatch):
     assert added == ["/fonts/wqy-zenhei.ttc"]
 
 
-def test_without_a_chinese_font_code_points_stand_in(monkeypatch):
-    monkeypatch.setitem(plotting.mpl.rcParams, "font.family", ["DejaVu Sans"])
-    assert plotting.drawable("明月") == "U+660E U+6708"
-
-
 def test_a_notebook_shows_its_figures_whatever_mplbackend_says(monkeypatch):
     monkeypatch.setenv("MPLBACKEND", "agg")
-    sources = "from utils.plotting import figure", "figure().plot([1, 2]);"
-    notebook = v4.new_notebook(cells=[v4.new_code_cell(source) for source in sources])
-    nbclient.NotebookClient(notebook, timeout=300).execute()
-    assert "image/png" in notebook.cells[1].outputs[0].data
+    made = notebook("from utils.plotting import figure", "figure().plot([1, 2]);")
+    nbclient.NotebookClient(made, timeout=300).execute()
+    assert "image/png" in made.cells[1].outputs[0].data
 
 
 def test_d2l_can_be_imported_and_its_missing_torchvision_says_so():

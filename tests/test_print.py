@@ -7,10 +7,11 @@ import numpy as np
 import pypdfium2 as pdfium
 import pytest
 from browser import settle
-from test_browser import SITE, chapter, chromium, needs_browser, new_page, title  # noqa: F401
+from compare import printed
+from notebooks import SITE
+from test_browser import chapter, chromium, needs_browser, new_page, title  # noqa: F401
 
 NAME = "chapters/04_rnn_from_scratch"
-NUMBER = int(NAME.split("/")[1][:2])
 MARGIN = 16 / 25.4 * 72  # points
 pytestmark = [needs_browser, pytest.mark.xdist_group("browser 0")]
 
@@ -33,12 +34,6 @@ def bare(text):
     return "".join(text.split())
 
 
-@pytest.fixture(scope="module")
-def printed(pages):
-    """Return the text of all pages."""
-    return bare("".join(page.get_textpage().get_text_bounded() for page in pages))
-
-
 def lines(shown):
     """Return the lines of code and of output of the chapter: those that paper shows, or not."""
     found, in_solution = [], False
@@ -46,9 +41,7 @@ def lines(shown):
         for border in re.findall("{solution-(start|end)}", cell.source):
             in_solution = border == "start"
         if cell.cell_type == "code" and in_solution != shown:
-            found += [
-                line for output in cell.outputs for line in output.get("text", "").splitlines()
-            ]
+            found += printed(cell)
             if "hide-input" not in cell.metadata.get("tags", []):
                 found += cell.source.splitlines()
     return [line for line in found if len(line) > 30]
@@ -65,33 +58,21 @@ def letters(text):
             yield text.get_charbox(i)[2], light
 
 
-def test_title_has_its_number(pages):
-    first = pages[0].get_textpage().get_text_bounded()
-    assert first.startswith(f"{NUMBER}. ")
-    assert bare(first).startswith(bare(f"{NUMBER}. {title(NAME)}"))
+def test_title_and_every_line_are_there_but_for_solutions_which_are_named(pages):
+    paper = bare("".join(page.get_textpage().get_text_bounded() for page in pages))
+    assert paper.startswith(bare(f"4. {title(NAME)}"))
+    shown, hidden = ([bare(line) for line in lines(shown)] for shown in (True, False))
+    assert len(shown) > 100 and [line for line in shown if line not in paper] == []
+    hidden = [line for line in hidden if line not in "".join(shown)]
+    assert len(hidden) > 10 and [line for line in hidden if line in paper] == []
+    solutions = [cell for cell in chapter(NAME).cells if "{solution-start}" in cell.source]
+    assert paper.count("isonthesite") == len(solutions)
 
 
-def test_every_line_is_there_and_none_reaches_the_edge(pages, printed):
-    assert len(lines(shown=True)) > 100
-    assert [line for line in lines(shown=True) if bare(line) not in printed] == []
-    for page in pages:
-        rights = [right for right, _ in letters(page.get_textpage())]
-        assert max(rights) < page.get_width() - MARGIN + 1
-
-
-def test_solutions_are_closed_and_named(printed):
-    shown = bare("".join(lines(shown=True)))
-    hidden = [bare(line) for line in lines(shown=False) if bare(line) not in shown]
-    assert len(hidden) > 10
-    assert [line for line in hidden if line in printed] == []
-    assert printed.count("isonthesite") == len(
-        [cell for cell in chapter(NAME).cells if "{solution-start}" in cell.source]
-    )
-
-
-def test_dark_on_white(pages):
+def test_text_is_dark_on_white_and_ends_before_the_margin(pages):
     for page in pages:
         dots = np.asarray(page.render().to_pil().convert("L"))
         assert (dots > 250).mean() > 0.6 and dots.min() < 80
-        lights = [light for _, light in letters(page.get_textpage())]
+        rights, lights = zip(*letters(page.get_textpage()), strict=True)
+        assert max(rights) < page.get_width() - MARGIN + 1
         assert max(lights) < 0.18  # contrast with white of more than 4.5

@@ -1,21 +1,17 @@
 """`make record`: outputs are stored, one clean line of each progress bar; a failure stores none."""
 
 import re
-import sys
 from pathlib import Path
 
+import chapter_runs
 import nbformat
 import pytest
+from chapter_runs import record
+from compare import belongs, seal
 from nbclient.exceptions import CellExecutionError
-from nbformat.v4 import new_code_cell, new_markdown_cell, new_notebook
+from nbformat.v4 import new_markdown_cell, new_output
+from notebooks import notebook, read
 
-ROOT = Path(__file__).parents[1]
-sys.path.insert(0, str(ROOT / "_ext"))
-import chapter_runs  # noqa: E402
-from chapter_runs import record  # noqa: E402
-from compare import belongs  # noqa: E402
-
-KERNEL = {"name": "python3", "display_name": "Python 3", "language": "python"}
 BAR = (
     "from utils.runtime import progress\nfor _ in progress(range(3), 'passes'):\n    pass\nprint(6)"
 )
@@ -24,17 +20,16 @@ BAR = (
 @pytest.fixture
 def path(tmp_path):
     """Return the path of a notebook with a progress bar and without outputs."""
-    cells = [new_code_cell(BAR), new_code_cell("1 + 1")]
-    notebook = new_notebook(cells=cells, metadata={"kernelspec": KERNEL})
-    nbformat.write(notebook, tmp_path / "one.ipynb")
+    nbformat.write(notebook(BAR, "1 + 1"), tmp_path / "one.ipynb")
     return tmp_path / "one.ipynb"
 
 
 def test_outputs_are_stored_without_the_bars_earlier_states(path):
     record(path)
-    notebook = nbformat.read(path, as_version=4)
-    bar, value = notebook.cells
-    assert set(notebook.metadata.record) == {"date", "helpers", "seconds", "seal"}
+    recorded = read(path)
+    assert belongs(recorded)
+    bar, value = recorded.cells
+    assert set(recorded.metadata.record) == {"date", "helpers", "seconds", "seal"}
     assert [cell.execution_count for cell in (bar, value)] == [1, 2]
     (output,) = bar.outputs
     assert re.fullmatch(r"passes: 3/3 in \d\d:\d\d\n6\n", output.text), output.text
@@ -43,39 +38,43 @@ def test_outputs_are_stored_without_the_bars_earlier_states(path):
     assert [file.name for file in path.parent.iterdir()] == ["one.ipynb"]
 
 
-def test_a_failure_leaves_the_file_as_it_was(path):
-    notebook = nbformat.read(path, as_version=4)
-    notebook.cells[1].source = "1 / 0"
-    nbformat.write(notebook, path)
+def fail(notebook, folder):
+    """Stand in for a cell that fails."""
+    raise OSError("no cell")
+
+
+def write_half(notebook, file):
+    """Stand in for a disk that is full."""
+    Path(file).write_text("{")
+    raise OSError("no space left")
+
+
+@pytest.mark.parametrize(
+    ("of", "name", "stand_in"), [(chapter_runs, "execute", fail), (nbformat, "write", write_half)]
+)
+def test_a_failure_leaves_the_file_as_it_was(path, monkeypatch, of, name, stand_in):
     before = path.read_bytes()
-    with pytest.raises(CellExecutionError, match="ZeroDivisionError"):
+    monkeypatch.setattr(of, name, stand_in)
+    with pytest.raises(OSError, match="no "):
         record(path)
     assert path.read_bytes() == before
 
 
+def test_a_cell_that_fails_ends_a_run():
+    with pytest.raises(CellExecutionError, match="ZeroDivisionError"):
+        chapter_runs.execute(notebook("1 / 0"), Path.cwd())
+
+
 def test_what_is_written_meanwhile_is_kept(path, monkeypatch):
     def write_then_execute(notebook, folder, execute=chapter_runs.execute):
-        written = nbformat.read(path, as_version=4)
+        written = read(path)
         written.cells.append(new_markdown_cell("New prose."))
         nbformat.write(written, path)
         execute(notebook, folder)
 
     monkeypatch.setattr(chapter_runs, "execute", write_then_execute)
     record(path)
-    notebook = nbformat.read(path, as_version=4)
-    assert notebook.cells[-1].source == "New prose." and notebook.cells[1].outputs
-
-
-def test_a_write_that_breaks_off_leaves_the_file_as_it_was(path, monkeypatch):
-    def write_half(notebook, file, write=nbformat.write):
-        Path(file).write_text("{")
-        raise OSError("no space left")
-
-    before = path.read_bytes()
-    monkeypatch.setattr(nbformat, "write", write_half)
-    with pytest.raises(OSError, match="no space"):
-        record(path)
-    assert path.read_bytes() == before
+    assert read(path).cells[-1].source == "New prose." and read(path).cells[1].outputs
 
 
 @pytest.mark.parametrize(
@@ -90,9 +89,11 @@ def test_a_write_that_breaks_off_leaves_the_file_as_it_was(path, monkeypatch):
         lambda notebook: notebook.metadata.pop("record"),
     ],
 )
-def test_what_was_typed_is_no_record(path, typed):
-    record(path)
-    notebook = nbformat.read(path, as_version=4)
-    assert belongs(notebook)
-    typed(notebook)
-    assert not belongs(notebook)
+def test_what_was_typed_is_no_record(typed):
+    made = notebook("1 + 1", "print(2)")
+    made.cells[1].outputs = [new_output("execute_result", {"text/plain": "2"})]
+    made.metadata["record"] = {"date": "2026-01-01", "seconds": 3, "helpers": "1" * 16}
+    made.metadata.record["seal"] = seal(made)
+    assert belongs(made)
+    typed(made)
+    assert not belongs(made)

@@ -4,20 +4,15 @@ import ast
 import itertools
 import re
 import symtable
-import sys
 from collections import defaultdict
 from functools import cache
-from pathlib import Path
 
 import nbformat
 import pytest
 import yaml
+from compare import belongs, code_cells
+from notebooks import CHAPTERS, ROOT, read
 
-ROOT = Path(__file__).parent.parent
-sys.path.insert(0, str(ROOT / "_ext"))
-from compare import belongs  # noqa: E402
-
-CHAPTERS = sorted((ROOT / "chapters").glob("*.ipynb"))
 UTILS = {path.stem: path for path in (ROOT / "utils").glob("*.py")}
 IMPORT_ONLY_RUNTIME = {"datasets", "text", "batching", "ngrams", "models", "plotting", "runtime"}
 FOR_ALL = {"runtime", "checks"}  # what every module of utils may import
@@ -29,74 +24,67 @@ PRIVATE_PATHS = re.compile(r"/(home|root|tmp|work|Users)/")
 
 @pytest.fixture(params=CHAPTERS, ids=lambda path: path.stem)
 def chapter(request):
-    return nbformat.read(request.param, as_version=4)
-
-
-def code_cells(notebook):
-    return [cell for cell in notebook.cells if cell.cell_type == "code"]
+    return read(request.param)
 
 
 def tags(cell):
     return cell.metadata.get("tags", [])
 
 
-def lines(cell):
-    return [line for line in cell.source.splitlines() if line.strip()]
-
-
 def calls(cell, name):
     """Say whether the cell calls the function of that name."""
-    return any(
-        isinstance(node, ast.Call) and getattr(node.func, "id", None) == name
-        for node in ast.walk(ast.parse(cell.source))
-    )
+    nodes = [node for node in ast.walk(ast.parse(cell.source)) if isinstance(node, ast.Call)]
+    return any(getattr(node.func, "id", None) == name for node in nodes)
 
 
-def test_there_are_chapters():
+def has_figure(cell):
+    return any("image/png" in output.get("data", {}) for output in cell.outputs)
+
+
+def test_chapters_and_pages_are_numbered_and_listed_in_the_toc():
     assert [path.stem[:2] for path in CHAPTERS] == [f"{i + 1:02}" for i in range(len(CHAPTERS))]
-    assert len(CHAPTERS) >= 4
+    toc = yaml.safe_load((ROOT / "_toc.yml").read_text(encoding="utf8"))
+    listed = {c["file"] for part in toc["parts"] for c in part["chapters"]} | {toc["root"]}
+    files = [*CHAPTERS, *(ROOT / "pages").glob("*.md"), ROOT / "index.md"]
+    assert listed == {path.relative_to(ROOT).with_suffix("").as_posix() for path in files}
 
 
-def test_first_a_title_then_imports_only(chapter):
-    assert chapter.cells[0].cell_type == "markdown"
-    assert chapter.cells[0].source.startswith("# ")
-    body = ast.parse(code_cells(chapter)[0].source).body
-    assert body and all(isinstance(node, ast.Import | ast.ImportFrom) for node in body)
-    assert len(re.findall(r"^# ", "\n".join(c.source for c in chapter.cells[:1]), re.M)) == 1
+def test_first_a_title_then_imports_which_stand_nowhere_else(chapter):
+    title = chapter.cells[0]
+    assert title.cell_type == "markdown" and title.source.startswith("# ")
+    assert len(re.findall(r"^# ", title.source, re.M)) == 1
+    first, *others = [ast.parse(cell.source) for cell in code_cells(chapter)]
+    assert first.body and all(isinstance(n, ast.Import | ast.ImportFrom) for n in first.body)
+    for tree in others:
+        assert not [node for node in ast.walk(tree) if isinstance(node, ast.Import)]
 
 
-def test_imports_stand_in_the_first_cell_alone(chapter):
-    for cell in code_cells(chapter)[1:]:
-        found = [n for n in ast.walk(ast.parse(cell.source)) if isinstance(n, ast.Import)]
-        assert not found, cell.source
-
-
-def test_cells_hold_one_idea(chapter):
+def test_cells_hold_one_idea_between_prose(chapter):
     for cell in code_cells(chapter):
         has_class = any(isinstance(node, ast.ClassDef) for node in ast.parse(cell.source).body)
-        assert len(lines(cell)) <= (25 if has_class else 15), cell.source
-
-
-def test_prose_stands_between_code_cells(chapter):
+        lines = [line for line in cell.source.splitlines() if line.strip()]
+        assert len(lines) <= (25 if has_class else 15), cell.source
     for one, two in itertools.pairwise(chapter.cells):
         assert not one.cell_type == two.cell_type == "code", two.source
     assert all(cell.source.strip() for cell in chapter.cells)
 
 
-def test_executed_from_top_to_bottom_without_errors(chapter):
+def test_executed_from_top_to_bottom_without_errors_and_private_paths(chapter):
     cells = code_cells(chapter)
     assert [cell.execution_count for cell in cells] == list(range(1, len(cells) + 1))
     outputs = [output for cell in cells for output in cell.outputs]
     assert not [output for output in outputs if output.output_type == "error"]
     assert not [output for output in outputs if output.get("name") == "stderr"]
+    assert not PRIVATE_PATHS.search(str(outputs))
 
 
 def test_images_have_alt_text_caption_and_name(chapter):
-    for cell in code_cells(chapter):
-        if any("image/png" in output.get("data", {}) for output in cell.outputs):
-            mystnb = cell.metadata["mystnb"]
-            assert len(mystnb["image"]["alt"].split()) >= 5
-            assert mystnb["figure"]["caption"] and mystnb["figure"]["name"].startswith("fig-")
+    for cell in filter(has_figure, code_cells(chapter)):
+        mystnb = cell.metadata["mystnb"]
+        assert len(mystnb["image"]["alt"].split()) >= 5
+        assert mystnb["figure"]["caption"] and mystnb["figure"]["name"].startswith("fig-")
+    for cell in chapter.cells:
+        assert cell.cell_type == "code" or not re.search(r"!\[\s*\]\(", cell.source)
 
 
 def names(source):
@@ -127,12 +115,6 @@ def test_the_code_of_cells_that_only_draw_waits_for_a_click(chapter):
     assert sorted(hidden) == sorted(cell.id for cell in only_draws(chapter))
 
 
-def test_markdown_images_have_alt_text(chapter):
-    for cell in chapter.cells:
-        if cell.cell_type == "markdown":
-            assert not re.search(r"!\[\s*\]\(", cell.source)
-
-
 def test_what_is_not_compared_is_claimed(chapter):
     cells = code_cells(chapter)
     for cell, following in itertools.pairwise(cells):
@@ -141,27 +123,19 @@ def test_what_is_not_compared_is_claimed(chapter):
         assert not {"nbval-skip", "skip-execution", "raises-exception"} & set(tags(cell))
 
 
-def test_ends_with_the_provenance(chapter):
+def test_ends_with_the_provenance_of_a_full_run_on_the_real_data(chapter):
     last = code_cells(chapter)[-1]
     assert calls(last, "provenance")
     assert "nbval-ignore-output" in tags(last)
+    printed = "".join(output.get("text", "") for output in last.outputs)
+    assert re.search(r"^profile +full$", printed, re.M), printed
+    assert "sample" not in printed
 
 
 def test_outputs_are_those_recorded_of_the_code_that_stands_there(request, chapter):
     """Where this fails: make record NOTEBOOKS=chapters/NAME.ipynb."""
     name = f"chapters/{request.node.callspec.id}.ipynb"
     assert belongs(chapter), f"make record NOTEBOOKS={name}"
-
-
-def test_recorded_on_the_full_profile_with_the_real_data(chapter):
-    printed = "".join(output.get("text", "") for output in code_cells(chapter)[-1].outputs)
-    assert re.search(r"^profile +full$", printed, re.M), printed
-    assert "sample" not in printed
-
-
-def test_outputs_hold_no_private_path(chapter):
-    for cell in code_cells(chapter):
-        assert not PRIVATE_PATHS.search(str(cell.outputs)), cell.source
 
 
 def test_hyperparameters_are_frozen_and_commented(chapter):
@@ -179,23 +153,11 @@ def test_three_exercises_each_with_an_executed_solution(chapter):
     labels = re.findall(r"{exercise-start}[^\n]*\n:label: (\S+)", source)
     solved = re.findall(r"{solution-start} (\S+)\n:class: dropdown", source)
     assert len(labels) >= 3 and labels == solved
-    for label in labels:
-        assert solution_cells(chapter, label), f"no code cell in the solution of {label}"
-
-
-def solution_cells(notebook, label):
-    """Return the code cells between solution-start of the label and the next solution-end."""
-    starts = [i for i, c in enumerate(notebook.cells) if f"{{solution-start}} {label}" in c.source]
-    after = notebook.cells[starts[0] + 1 :]
-    inside = itertools.takewhile(lambda c: "{solution-end}" not in c.source, after)
-    return [cell for cell in inside if cell.cell_type == "code"]
-
-
-def test_toc_lists_every_chapter_and_page():
-    toc = yaml.safe_load((ROOT / "_toc.yml").read_text(encoding="utf8"))
-    listed = {c["file"] for part in toc["parts"] for c in part["chapters"]} | {toc["root"]}
-    files = [*CHAPTERS, *(ROOT / "pages").glob("*.md"), ROOT / "index.md"]
-    assert listed == {path.relative_to(ROOT).with_suffix("").as_posix() for path in files}
+    starts = [i for i, c in enumerate(chapter.cells) if "{solution-start}" in c.source]
+    for start in starts:
+        after = chapter.cells[start + 1 :]
+        inside = itertools.takewhile(lambda c: "{solution-end}" not in c.source, after)
+        assert "code" in {cell.cell_type for cell in inside}, chapter.cells[start].source
 
 
 def imported(path):

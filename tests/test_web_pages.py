@@ -1,19 +1,23 @@
 """How pages are written, in a book of two: what fails, and what a known address adds."""
 
+import base64
 import os
 import re
 import shutil
 import subprocess
 import sys
-from pathlib import Path
 
+import nbformat
 import pytest
+import yaml
+from nbformat.v4 import new_markdown_cell, new_output
+from notebooks import ROOT, notebook
+from site_pages import soup
 
-ROOT = Path(__file__).parents[1]
 CONF = """
-extensions = ["myst_parser", "sphinx_book_theme", "web_pages"]
+extensions = ["myst_parser", "sphinx_book_theme", "web_pages", "cards"]
 project, html_theme, html_math_renderer = "Book", "sphinx_book_theme", "mathml"
-myst_enable_extensions, myst_substitutions = ["dollarmath"], {}
+myst_enable_extensions, myst_substitutions = ["colon_fence", "dollarmath"], {}
 templates_path, html_static_path = ["_templates"], ["_static"]
 html_additional_pages = {"404": "404.html"}
 html_context = {"default_mode": "auto"}
@@ -46,7 +50,7 @@ def build(tmp_path):
         shutil.copytree(ROOT / name, tmp_path / name)
     (tmp_path / "chapters").mkdir()
 
-    def build(page, **env):
+    def build(page=PAGE, **env):
         (tmp_path / "chapters/one.md").write_text(page)
         env = {**os.environ, "PYTHONPATH": str(ROOT / "_ext"), **env}
         command = [sys.executable, "-m", "sphinx", "-W", "--keep-going", "-q", ".", "html"]
@@ -63,7 +67,7 @@ def test_what_is_no_formula_fails_the_build(build, formula):
 
 
 def test_known_address_stands_in_head_and_sitemap_and_on_the_page_for_the_lost(build, tmp_path):
-    run = build(PAGE, COURSE_SITE_URL="https://example.org/course")
+    run = build(COURSE_SITE_URL="https://example.org/course")
     assert run.returncode == 0, run.stderr
     html = tmp_path / "html"
     page = (html / "chapters/one.html").read_text("utf8")
@@ -80,8 +84,34 @@ def test_known_address_stands_in_head_and_sitemap_and_on_the_page_for_the_lost(b
 
 
 def test_unknown_address_leaves_the_picture_beside_the_page_and_no_sitemap(build, tmp_path):
-    run = build(PAGE, COURSE_SITE_URL="")
+    run = build(COURSE_SITE_URL="")
     assert run.returncode == 0, run.stderr
     page = (tmp_path / "html/chapters/one.html").read_text("utf8")
     assert 'og:image" content="../_static/card.png"' in page
     assert not (tmp_path / "html/sitemap.xml").exists()
+
+
+def with_card(title):
+    """Return a chapter that has what its card shows."""
+    made = notebook(new_markdown_cell(f"# {title}"), "draw()")
+    png = base64.b64encode((ROOT / "_static/card.png").read_bytes()).decode()
+    made.cells[1].outputs = [new_output("display_data", {"image/png": png})]
+    made.cells[1].metadata.mystnb = {"figure": {"name": "fig-a"}, "image": {"alt": "A figure"}}
+    made.metadata.course = {"figure": "fig-a"}
+    made.metadata.myst = {"html_meta": {"description lang=en": "What it is about."}}
+    return made
+
+
+def test_a_card_follows_its_chapter(build, tmp_path):
+    part = {"caption": "Part", "numbered": True, "chapters": [{"file": "chapters/07_card"}]}
+    (tmp_path / "_toc.yml").write_text(yaml.safe_dump({"parts": [part]}))
+    (tmp_path / "index.md").write_text(INDEX + "\n```{cards}\n```\n")
+    (tmp_path / "conf.py").write_text(CONF + "suppress_warnings = ['myst.xref_missing']\n")
+    for title in ("Before", "After"):
+        nbformat.write(with_card(title), tmp_path / "chapters/07_card.ipynb")
+        run = build()
+        assert run.returncode == 0, run.stderr
+        card = soup(tmp_path / "html/index.html").select_one(".cards li")
+        assert f"7. {title}" in card.get_text() and "What it is about." in card.get_text()
+        assert card.img["alt"] == "A figure"
+        assert (tmp_path / "html" / card.img["src"]).stat().st_size > 1_000

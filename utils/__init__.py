@@ -7,6 +7,7 @@ import types
 
 __all__ = [
     "batching",
+    "checks",
     "d2l",
     "datasets",
     "models",
