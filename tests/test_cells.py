@@ -4,8 +4,7 @@ import pytest
 import torch
 from torch import nn
 
-from utils import d2l
-from utils.models import GRUScratch, LSTMScratch, gru_step, lstm_step
+from utils.models import GRUScratch, LSTMScratch
 
 EXTREME = 1e4  # a gate's bias: σ(1e4) is 1 and σ(−1e4) is 0 to the last bit
 SIZES = [  # num_steps, batch_size, num_inputs, num_hiddens
@@ -25,7 +24,6 @@ CELLS = {  # how it is made, and the number of its parameters with 28 inputs and
 sizes = pytest.mark.parametrize("sizes", SIZES, ids=str)
 states = pytest.mark.parametrize("with_state", [False, True], ids=["from zeros", "from a state"])
 cells = pytest.mark.parametrize(("make", "counted"), CELLS.values(), ids=CELLS.keys())
-grus = pytest.mark.parametrize("reset_after", [False, True], ids=["paper", "reset after"])
 
 
 def build(make, *args, **kwargs):
@@ -135,52 +133,7 @@ def test_gru_equals_the_paper_gate_by_gate(sizes, with_state):
     compare(cell(X, H if with_state else None), theirs, [(part, part) for part in wrt])
 
 
-def test_the_two_reset_forms_differ_with_the_same_weights():
-    paper, after = (build(GRUScratch, 5, 4, reset_after=after) for after in (False, True))
-    paper.load_state_dict(after.state_dict(), strict=False)
-    after.b_hn.data.zero_()
-    X = draw(6, 3, 5)
-    ours, theirs = paper(X)[0], after(X)[0]
-    close(ours[0], theirs[0])  # from zeros there is nothing to reset
-    assert (ours[1:] - theirs[1:]).abs().amax(dim=(1, 2)).min() > 1e-3
-    for cell in (paper, after):  # the same in all units: then the order is all the same
-        cell.W_x.data[:, :4], cell.W_h.data[:, :4], cell.b.data[:4] = 0, 0, 0.5
-    close(paper(X)[0], after(X)[0])
-
-
-def test_the_layer_of_d2l_resets_after_the_product():
-    torch.manual_seed(0)
-    book, X = d2l.GRU(28, 32, 1).double(), draw(10, 4, 28)
-    after, before = (GRUScratch(28, 32, reset_after).double() for reset_after in (True, False))
-    W_x, W_h, b_x, b_h = book.rnn.parameters()
-    with torch.no_grad():
-        for ours in (after, before):
-            ours.W_x.copy_(W_x.T)
-            ours.W_h.copy_(W_h.T)
-            ours.b.copy_(b_x)
-            ours.b[:64] += b_h[:64]
-        after.b_hn.copy_(b_h[64:])
-        before.b[64:] += b_h[64:]
-    close(after(X)[0], book(X)[0])
-    assert (before(X)[0] - book(X)[0]).abs().max() > 0.02
-
-
-@cells
-def test_state_carries_the_past_of_each_row_alone(make, counted):
-    cell, X = build(make, 5, 4), draw(8, 3, 5)
-    whole, last = cell(X)
-    first, state = cell(X[:3])
-    second, end = cell(X[3:], state)
-    close(torch.cat((first, second)), whole)
-    for a, b in zip(as_tuple(end), as_tuple(last), strict=True):
-        assert b.shape == (1, 3, 4)
-        close(a, b)
-    close(as_tuple(last)[0][0], whole[-1])
-    for row in range(3):
-        close(cell(X[:, row : row + 1])[0][:, 0], whole[:, row])
-
-
-@grus
+@pytest.mark.parametrize("reset_after", [False, True], ids=["paper", "reset after"])
 def test_gru_that_keeps_all_returns_its_state_to_the_bit(reset_after):
     cell = build(GRUScratch, 5, 4, reset_after=reset_after)
     cell.b.data[4:8] = EXTREME  # of Z
@@ -198,15 +151,6 @@ def test_lstm_keeps_its_cell_to_the_bit_and_adds_up():
     cell.b.data[:12] = EXTREME  # of G, too
     _, (_, last) = cell(draw(50, 3, 5))
     assert torch.equal(last, torch.full_like(C, 50))
-
-
-def test_steps_leave_their_arguments_alone():
-    x, H, C, W = arguments = draw(3, 16), draw(3, 4), draw(3, 4), draw(4, 16)
-    before = [part.clone() for part in arguments]
-    lstm_step(x, H, C, W)
-    gru_step(x[:, :12], H, W[:, :12])
-    gru_step(x[:, :12], H, W[:, :12], C[0])
-    assert all(map(torch.equal, arguments, before))
 
 
 @cells

@@ -32,14 +32,6 @@ def test_normalize(text, clean):
     assert normalize(text) == clean
 
 
-@given(st.text())
-def test_normalize_leaves_letters_and_single_spaces(text):
-    clean = normalize(text)
-    assert set(clean) <= set("abcdefghijklmnopqrstuvwxyz ")
-    assert "  " not in clean
-    assert normalize(clean) == clean
-
-
 def test_tokenize():
     assert tokenize("", "word") == tokenize("", "char") == tokenize(" \n", "word") == []
     assert tokenize("time", "word") == ["time"]
@@ -48,32 +40,15 @@ def test_tokenize():
     assert tokenize("白日，", "char") == ["白", "日", "，"]
 
 
-@given(st.text())
-def test_tokens_give_the_text_back(text):
-    assert "".join(tokenize(text, "char")) == text
-    assert " ".join(tokenize(normalize(text), "word")) == normalize(text).strip()
-
-
 # --- Vocab -----------------------------------------------------------------------------------
-
-
-def test_unknown_then_by_frequency_then_by_first_appearance():
-    assert Vocab(TOKENS).idx_to_token == ["<unk>", "the", "time", "machine", "by", "traveller"]
-    assert Vocab(["b", "a", "c", "a"]).idx_to_token == ["<unk>", "a", "b", "c"]
-    assert Vocab(["c", "a", "b"]).idx_to_token == ["<unk>", "c", "a", "b"]
 
 
 def test_unknown_tokens_are_0():
     vocab = Vocab(TOKENS)
     assert vocab[["the", "morlock", 7, None, ("the",)]] == [1, 0, 0, 0, 0]
-    assert "morlock" not in vocab and vocab["<unk>"] == 0
-    assert Vocab(list("abc"), reserved_tokens=["<pad>"])[["<pad>", "a", "?", "", 7]] == [
-        1,
-        2,
-        0,
-        0,
-        0,
-    ]
+    assert "morlock" not in vocab and "time" in vocab and vocab["<unk>"] == 0
+    vocab = Vocab(list("abc"), reserved_tokens=["<pad>"])
+    assert vocab[["<pad>", "a", "?", "", 7]] == [1, 2, 0, 0, 0]
     for tokens in ([], (), iter(())):
         assert len(Vocab(tokens)) == 1 and Vocab(tokens)["time"] == 0
     assert Vocab([1, ("a", "b")])["time"] == 0
@@ -94,13 +69,6 @@ def test_reserved_tokens_follow_the_unknown_and_keep_their_places():
     assert Vocab([], reserved_tokens=["a", "<unk>", "a"]).idx_to_token == ["<unk>", "a"]
 
 
-def test_min_freq_leaves_out_rare_tokens_and_keeps_their_counts():
-    vocab = Vocab(TOKENS, min_freq=2, reserved_tokens=["<pad>"])
-    assert vocab.idx_to_token == ["<unk>", "<pad>", "the", "time"]
-    assert vocab["machine"] == 0 and vocab.counts == Counter(TOKENS)
-    assert len(Vocab(TOKENS, min_freq=3)) == 1
-
-
 def test_tuples_are_single_tokens():
     pairs = [("the", "time"), ("time", "machine"), ("the", "time")]
     vocab = Vocab(pairs)
@@ -115,16 +83,11 @@ def test_any_ordered_iterable_of_tokens():
         assert Vocab(tokens).idx_to_token == expected
 
 
-def test_len_in_and_for():
-    vocab = Vocab(TOKENS)
-    assert len(vocab) == 6 and "time" in vocab and 3 not in vocab
-    assert list(vocab) == vocab.idx_to_token
-
-
 @given(token_lists, st.integers(1, 3))
 def test_indices_give_the_known_tokens_back(tokens, min_freq):
     vocab = Vocab(tokens, min_freq)
     counts = Counter(tokens)
+    assert vocab.counts == counts, "those of rare tokens, too"
     expected = [token if counts[token] >= min_freq else "<unk>" for token in tokens]
     assert vocab.to_tokens(vocab[tokens]) == expected
     assert vocab[vocab.idx_to_token] == list(range(len(vocab)))

@@ -63,14 +63,6 @@ def test_evaluate_by_hand(model, ids, num_steps):
     assert training.evaluate(model, ids, num_steps) == pytest.approx(whole, rel=1e-5)
 
 
-def test_evaluate_builds_no_graph(model, ids):
-    graphs = []
-    model.register_forward_hook(lambda module, args, out: graphs.append(out[0].requires_grad))
-    training.evaluate(model, ids)
-    assert graphs == [False, False]
-    assert all(p.grad is None for p in model.parameters())
-
-
 @pytest.mark.parametrize("theta", [0.01, 1.0, 1e6])
 def test_clipping_equals_torch_and_leaves_short_gradients_alone(model, ids, theta):
     X, Y = next(random_windows(ids, 4, 10))
@@ -86,13 +78,6 @@ def test_clipping_equals_torch_and_leaves_short_gradients_alone(model, ids, thet
         if before.grad is not None:
             torch.testing.assert_close(p.grad, other.grad, rtol=1e-3, atol=1e-8)
             assert norm > theta or torch.equal(p.grad, before.grad)
-
-
-def test_sequence_loss_pairs_each_logit_with_its_target():
-    logits = torch.randn(3, 2, 5)  # (num_steps, batch_size, vocab_size)
-    Y = torch.randint(5, (2, 3))  # (batch_size, num_steps)
-    by_hand = [F.cross_entropy(logits[t, b], Y[b, t]) for t in range(3) for b in range(2)]
-    torch.testing.assert_close(training.sequence_loss(logits, Y), torch.stack(by_hand).mean())
 
 
 class Spy(nn.Module):
@@ -125,15 +110,6 @@ def test_state_is_carried_detached_with_all_its_parts_or_fresh(ids, kind, carry_
     assert training.detach(None) is None
 
 
-def test_training_learns_a_cycle_and_reports_each_epoch(model):
-    ids = torch.arange(5).repeat(40)
-    seen = []
-    batches = partial(random_windows, ids, 4, 10)
-    history = training.train(model, batches, 40, sgd(model), on_epoch=seen.append)
-    assert seen == list(range(1, 41)) and len(history.perplexities) == 40
-    assert history.perplexities[-1] < 1.3 < history.perplexities[0]
-
-
 @pytest.mark.parametrize("clip", [None, 0.1, 0.01])
 def test_one_step_of_descent_is_no_longer_than_the_clipped_gradient(model, clip):
     """Clipped at one unless told otherwise."""
@@ -148,12 +124,8 @@ def test_one_step_of_descent_is_no_longer_than_the_clipped_gradient(model, clip)
 
 @pytest.mark.parametrize(
     "make_optimizer",
-    [
-        partial(torch.optim.SGD, lr=0.5),
-        partial(torch.optim.SGD, lr=0.1, momentum=0.9),
-        partial(torch.optim.Adam, lr=0.02),
-    ],
-    ids=["SGD", "momentum", "Adam"],
+    [partial(torch.optim.SGD, lr=0.1, momentum=0.9), partial(torch.optim.Adam, lr=0.02)],
+    ids=["momentum", "Adam"],
 )
 def test_takes_the_steps_of_the_optimizer_it_is_given(model, ids, make_optimizer):
     """Three passes equal the bare loop: the optimizer's memory lasts from pass to pass."""
@@ -184,7 +156,9 @@ def test_history_holds_the_perplexity_of_each_pass_over_all_its_tokens(model, id
         pytest.approx(total_loss),
         43,
     )
-    history = training.train(model, lambda: batches, 3, sgd(model, 0.0))
+    seen = []
+    history = training.train(model, lambda: batches, 3, sgd(model, 0.0), on_epoch=seen.append)
+    assert seen == [1, 2, 3]
     assert history.perplexities == pytest.approx([math.exp(total_loss / 43)] * 3)
     assert abs(sum(losses) / 2 - total_loss / 43) > 0.05, "the sizes make a difference here"
 
@@ -205,18 +179,18 @@ def test_speed_is_that_of_all_passes_without_what_follows_each(model, ids, monke
     assert history.tokens_per_second == 2 * 40 / (1 + 3)
 
 
-def test_training_drops_out_and_evaluation_does_not(ids):
+def test_training_drops_out_and_evaluation_does_not_nor_builds_a_graph(ids):
     torch.manual_seed(0)
     model = LanguageModel(nn.GRU(6, 8), 5, dropout=0.5)
-    modes = []
+    modes, graphs = [], []
     model.register_forward_hook(lambda module, args, out: modes.append(module.training))
+    model.register_forward_hook(lambda module, args, out: graphs.append(out[0].requires_grad))
     batches = partial(random_windows, ids, 4, 10)
     training.train(
         model, batches, 2, sgd(model), on_epoch=lambda epoch: training.evaluate(model, ids)
     )
     per_epoch = [True] * len(list(batches())) + [False] * 2  # 199 tokens in windows of 100
-    assert modes == per_epoch * 2
-    assert not model.training
+    assert modes == graphs == per_epoch * 2
     model.train()
     assert training.evaluate(model, ids) == training.evaluate(model, ids)
     assert not model.training
