@@ -158,6 +158,7 @@ def test_top_k_of_one_is_greedy_even_where_the_probabilities_round_to_the_same(t
     top_p=st.floats(0.001, 1),
 )
 @example(logits=torch.zeros(40), temperature=1.0, top_k=None, top_p=0.5)
+@example(logits=torch.zeros(40), temperature=1.0, top_k=7, top_p=0.5)
 def test_top_p_keeps_the_smallest_part_of_what_top_k_keeps(logits, temperature, top_k, top_p):
     """The most probable ones, until they have p; the others get nothing."""
     full = probabilities(logits, temperature, top_k)

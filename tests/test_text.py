@@ -46,7 +46,8 @@ def test_tokenize():
 def test_unknown_tokens_are_0():
     vocab = Vocab(TOKENS)
     assert vocab[["the", "morlock", 7, None, ("the",)]] == [1, 0, 0, 0, 0]
-    assert "morlock" not in vocab and "time" in vocab and vocab["<unk>"] == 0
+    assert "morlock" not in vocab and "time" in vocab
+    assert "<unk>" in vocab and vocab["<unk>"] == 0
     vocab = Vocab(list("abc"), reserved_tokens=["<pad>"])
     assert vocab[["<pad>", "a", "?", "", 7]] == [1, 2, 0, 0, 0]
     for tokens in ([], (), iter(())):
