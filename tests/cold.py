@@ -33,14 +33,6 @@ def needed(name):
     return names
 
 
-def link(name, site):
-    """Let another environment find a package of this one."""
-    package = distribution(name)
-    for top in {file.parts[0] for file in package.files} - {"..", "__pycache__"}:
-        if not (site / top).exists():
-            (site / top).symlink_to(package.locate_file(top))
-
-
 def python():
     """Return the Python of an environment with Colab's versions; it is made once and kept."""
     if sys.version_info >= (3, 14):
@@ -52,25 +44,13 @@ def python():
             shutil.rmtree(VENV, ignore_errors=True)
             subprocess.run([sys.executable, "-m", "venv", VENV], check=True)
             subprocess.run([VENV / "bin/python", "-m", "pip", "install", "-q", *COLAB], check=True)
-            for name in needed("torch"):  # after pip, which would go through the links
-                link(name, next(VENV.glob("lib/*/site-packages")))
+            site = next(VENV.glob("lib/*/site-packages"))
+            for package in map(distribution, needed("torch")):  # pip would go through the links
+                for top in {file.parts[0] for file in package.files} - {"..", "__pycache__"}:
+                    if not (site / top).exists():
+                        (site / top).symlink_to(package.locate_file(top))
             (VENV / "ready").write_text(made_of)
     return VENV / "bin/python"
-
-
-def origin(folder):
-    """Return (address, commit) of a repository, made in this folder, of the helpers as they are."""
-    shutil.copytree(ROOT / "utils", folder / "utils", ignore=shutil.ignore_patterns("__pycache__"))
-    git = ["git", "-C", folder, "-c", "user.name=A", "-c", "user.email=a@example.org"]
-    for words in (["init", "-q"], ["add", "."], ["commit", "-q", "-m", "All"]):
-        subprocess.run([*git, *words], check=True)
-    return f"file://{folder}", subprocess.check_output([*git, "rev-parse", "HEAD"], text=True)[:-1]
-
-
-def packages():
-    """Return the packages of the environment, with their versions."""
-    command = [python(), "-m", "pip", "freeze"]
-    return subprocess.run(command, capture_output=True, check=True).stdout
 
 
 def cut():

@@ -5,8 +5,6 @@ import math
 import os
 import pickle
 import re
-import zipfile
-from collections import OrderedDict
 from functools import partial
 from pathlib import Path
 
@@ -26,10 +24,9 @@ OPTIMIZERS = {
     "Adam": partial(torch.optim.Adam, lr=0.02),
     "AdamW": partial(torch.optim.AdamW, lr=0.02, amsgrad=True),
     "Adamax": partial(torch.optim.Adamax, lr=0.02),
-    "RAdam": partial(torch.optim.RAdam, lr=0.02),
     "Adafactor": partial(torch.optim.Adafactor, lr=0.02),
 }
-IDS = torch.arange(5).repeat(40)
+BATCHES = partial(random_windows, torch.arange(5).repeat(40), 4, 10)
 
 
 def make(optimizer="Adam", steps=2, seed=0, layer=None):
@@ -50,15 +47,15 @@ def snapshot(model, optimizer):
 
 def same(a, b):
     """Say whether a and b are of the same types and values, down to the last bit."""
-    if isinstance(a, torch.Tensor):
-        return isinstance(b, torch.Tensor) and a.dtype == b.dtype and torch.equal(a, b)
     if type(a) is not type(b):
         return False
+    if isinstance(a, torch.Tensor):
+        return a.dtype == b.dtype and torch.equal(a, b)
     if isinstance(a, dict):
         return a.keys() == b.keys() and all(same(a[key], b[key]) for key in a)
     if isinstance(a, list | tuple):
         return len(a) == len(b) and all(map(same, a, b))
-    return a == b or a != a  # not a number
+    return a == b
 
 
 def refused(path, model, optimizer, *words):
@@ -71,10 +68,11 @@ def refused(path, model, optimizer, *words):
     assert same(snapshot(model, optimizer), before)
 
 
-def rewrite(path, change):
-    """Change the content of a checkpoint, as another program or another version might."""
-    states = torch.load(path)
-    torch.save(change(states) or states, path)
+def flip(path, place, bits=1):
+    """Flip bits of the byte at a place of a file; a second time, it is whole again."""
+    content = bytearray(path.read_bytes())
+    content[place] ^= bits
+    path.write_bytes(content)
 
 
 @pytest.fixture
@@ -82,9 +80,7 @@ def path(tmp_path):
     return tmp_path / "model.pt"
 
 
-# --- Round trips -----------------------------------------------------------------------------
-
-
+# --- Round trips
 @pytest.mark.parametrize("optimizer", OPTIMIZERS)
 def test_weights_and_optimizer_come_back_to_the_last_bit(optimizer, path):
     saved = make(optimizer)
@@ -122,76 +118,63 @@ def test_extra_comes_back_as_it_was_and_a_later_step_does_not_reach_the_file(pat
         "config": {"num_hiddens": 4, 7: ["a", {"b": [None]}, (math.inf, 3)]},
         "rng": torch.get_rng_state(),
         "states": saved[0].state_dict(),
-        "model_": "names of the arguments are free but for path, model, optimizer",
     }
     expected = copy.deepcopy(extra)
     save_checkpoint(path, *saved, **extra)
     with torch.no_grad():
         saved[0].output.bias += 1
     assert same(load_checkpoint(str(path), *make()), expected)
-    assert os.listdir(path.parent) == ["model.pt"]
 
 
-@pytest.mark.parametrize(
-    "value",
-    [np.float64(0.5), np.zeros(2), Path("x"), training.History(), print],
-    ids=lambda value: type(value).__name__,
-)
+@pytest.mark.parametrize("value", [np.float64(0.5), np.zeros(2), Path("x"), print], ids=range(4))
 def test_what_could_not_be_read_back_is_not_written(path, value):
     """A numpy number is a float, is pickled as code, and would make the file unreadable."""
     save_checkpoint(path, *make(), step=1)
-    for extra in (value, [value], (0, value), {"a": {"b": value}}, OrderedDict(a=value)):
+    for extra in (value, [value], {"a": {"b": value}}):
         with pytest.raises(TypeError, match=r"^extra must be made of "):
             save_checkpoint(path, *make(), step=2, extra=extra)
     assert os.listdir(path.parent) == ["model.pt"]
     assert load_checkpoint(path, *make()) == {"step": 1}
 
 
-@pytest.mark.parametrize("optimizer", ["momentum", "Adam"])
-def test_training_on_from_a_checkpoint_equals_never_stopping(path, optimizer):
+def test_training_on_from_a_checkpoint_equals_never_stopping(path):
     """Weights and perplexities agree bit for bit: dropout and the order of windows included."""
 
-    def build():
+    def build(seed):
+        torch.manual_seed(seed)
         model = LanguageModel(nn.GRU(3, 8), 5, dropout=0.3)
-        return model, OPTIMIZERS[optimizer](model.parameters())
+        return model, OPTIMIZERS["Adam"](model.parameters())
 
     def go_on(model, adam):
-        return training.train(model, partial(random_windows, IDS, 4, 10), 2, adam).perplexities
+        return training.train(model, BATCHES, 2, adam).perplexities
 
-    torch.manual_seed(0)
-    never_stopped = build()
+    never_stopped, stopped = build(0), build(1)
     go_on(*never_stopped)
-    save_checkpoint(path, *never_stopped, epoch=2, rng=torch.get_rng_state())
+    save_checkpoint(path, *never_stopped, rng=torch.get_rng_state())
     expected = go_on(*never_stopped)
-
-    torch.manual_seed(1)
-    stopped = build()
     torch.set_rng_state(load_checkpoint(path, *stopped)["rng"])
     assert go_on(*stopped) == expected
     assert same(snapshot(*stopped), snapshot(*never_stopped))
 
 
-# --- Whole or not at all ---------------------------------------------------------------------
-
-
+# --- Whole or not at all
 @pytest.mark.parametrize("error", [OSError, KeyboardInterrupt])
-@pytest.mark.parametrize("first", [True, False], ids=["first", "later"])
-def test_a_save_that_fails_halfway_leaves_the_old_file_whole(path, monkeypatch, error, first):
+def test_a_save_that_fails_halfway_leaves_the_old_file_whole(path, monkeypatch, error):
     old, new = make(), make(seed=1)
-    if not first:
-        save_checkpoint(path, *old, step=1)
 
     def save(states, file):
         Path(file).write_bytes(b"PK")
         raise error
 
-    monkeypatch.setattr(torch, "save", save)
-    with pytest.raises(error):
-        save_checkpoint(path, *new, step=2)
-    assert os.listdir(path.parent) == ([] if first else ["model.pt"])
-    if not first:
-        assert load_checkpoint(path, *new) == {"step": 1}
-        assert same(snapshot(*new), snapshot(*old))
+    for files in ([], ["model.pt"]):
+        with monkeypatch.context() as failing, pytest.raises(error):
+            failing.setattr(torch, "save", save)
+            save_checkpoint(path, *new, step=2)
+        assert os.listdir(path.parent) == files
+        if not files:
+            save_checkpoint(path, *old, step=1)
+    assert load_checkpoint(path, *new) == {"step": 1}
+    assert same(snapshot(*new), snapshot(*old))
 
 
 def test_what_is_not_there_is_named_and_not_made(tmp_path):
@@ -203,62 +186,49 @@ def test_what_is_not_there_is_named_and_not_made(tmp_path):
     assert not list(tmp_path.iterdir())
 
 
-# --- Damaged files, and files of another kind ------------------------------------------------
-
-
-@pytest.mark.parametrize("share", [0, 0.1, 0.5, 0.9, 0.999])
+# --- Damaged files, and files of another kind
+@pytest.mark.parametrize("share", [0, 0.1, 0.5, 0.999])
 def test_a_truncated_file(path, share):
     save_checkpoint(path, *make(), step=1)
     path.write_bytes(path.read_bytes()[: int(path.stat().st_size * share)])
     refused(path, *make(seed=1), "whole checkpoint")
 
 
-def test_a_flipped_byte_of_a_weight_or_of_the_optimizers_state(path):
-    """torch.load does not look at the checksums: it would read another number."""
+def test_a_flipped_byte_that_torch_load_does_not_notice(path):
+    """It reads other numbers than were written, or, for a folder, whatever lies in the memory."""
     saved = make()
     save_checkpoint(path, *saved)
-    whole = path.read_bytes()
-    for part in (saved[0].output.weight, saved[1].state[saved[0].output.weight]["exp_avg"]):
-        place = whole.index(part.detach().numpy().tobytes()) + 7
-        path.write_bytes(whole[:place] + bytes([whole[place] ^ 1]) + whole[place + 1 :])
-        refused(path, *make(seed=1), "data/", "is damaged")
-
-
-def test_a_member_marked_as_a_folder(path):
-    """torch.load does not read it, and takes whatever lies in the memory for the weights."""
-    save_checkpoint(path, *make())
-    whole = path.read_bytes()
-    with zipfile.ZipFile(path) as archive:
-        name = next(name for name in archive.namelist() if name.endswith("data/0"))
-    marks = whole.rindex(name.encode()) - 8  # the outer attributes, eight bytes before the name
-    path.write_bytes(whole[:marks] + b"\x10" + whole[marks + 1 :])
-    refused(path, *make(seed=1), f"{name} is damaged")
+    whole, weight = path.read_bytes(), saved[0].output.weight
+    parts = [weight, saved[1].state[weight]["exp_avg"]]
+    places = {whole.index(part.detach().numpy().tobytes()) + 7: "data/" for part in parts}
+    name = "checkpoint/data/0"  # the mark of a folder stands eight bytes before it
+    places[whole.rindex(name.encode()) - 8] = name
+    for place, named in places.items():
+        flip(path, place, 0x10)
+        refused(path, *make(seed=1), named, "is damaged")
+        flip(path, place, 0x10)
 
 
 def test_any_flipped_byte_is_refused_or_does_not_matter(path):
     other = make(layer=nn.RNN(1, 1))
     before = snapshot(*other)
     save_checkpoint(path, *other, step=1)
-    whole = path.read_bytes()
-    for place in range(0, len(whole), len(whole) // 97):
-        path.write_bytes(
-            whole[:place] + bytes([whole[place] ^ 1 + place % 255]) + whole[place + 1 :]
-        )
+    size = path.stat().st_size
+    for place in range(0, size, size // 97):
+        flip(path, place, 1 + place % 255)
         try:
             assert load_checkpoint(path, *other) == {"step": 1}
         except ValueError as error:
             assert str(error).startswith("path must be ") and str(path) in str(error)
+        flip(path, place, 1 + place % 255)
     assert same(snapshot(*other), before)
 
 
-class Evil:
-    """A pickle of this creates a file when it is read as code."""
-
-    def __init__(self, path):
-        self.path = path
+class Evil(str):
+    """A pickle of this makes a folder of this name when it is read as code."""
 
     def __reduce__(self):
-        return os.mkdir, (str(self.path),)
+        return os.mkdir, (str(self),)
 
 
 def test_a_pickle_that_would_run_code_does_not_run(path):
@@ -276,61 +246,31 @@ def test_a_pickle_that_would_run_code_does_not_run(path):
     assert ran.exists(), "the file was harmful"
 
 
-@pytest.mark.parametrize("write", [Path.touch, lambda path: path.write_text("No.")])
-def test_a_file_of_another_kind(path, write):
-    write(path)
-    refused(path, *make(), "whole checkpoint")
-
-
-@pytest.mark.parametrize(
-    "content",
-    [
-        lambda states: states["model"],  # a bare state_dict
-        lambda states: {name: part for name, part in states.items() if name != "written_by"},
-        lambda states: states | {"epoch": 3},
-        lambda states: 3,
-        lambda states: states | {"model": 3},
-        lambda states: states | {"optimizer": None},
-        lambda states: states | {"written_by": "Adam"},
-    ],
-)
-def test_a_checkpoint_of_another_make(path, content):
+def test_a_checkpoint_of_another_make(path):
     save_checkpoint(path, *make())
-    rewrite(path, content)
-    refused(path, *make(seed=1), "a file of save_checkpoint")
+    states = torch.load(path)
+    parts = [{"epoch": 3}, {"model": 3}, {"optimizer": None}, {"written_by": "Adam"}]
+    for content in (3, {"model": states["model"]}, *(states | part for part in parts)):
+        torch.save(content, path)
+        refused(path, *make(seed=1), "a file of save_checkpoint")
+    parts = [{"state": None}, {"param_groups": []}, {"param_groups": [{}]}]
+    parts += [{"state": {number: {"exp_avg": torch.zeros(9)}}} for number in (0, 99)]
+    for part in parts:
+        torch.save(states | {"optimizer": states["optimizer"] | part}, path)
+        refused(path, *make(seed=1), "a checkpoint of this optimizer, Adam over")
 
 
-@pytest.mark.parametrize(
-    "content",
-    [
-        {"state": None},
-        {"param_groups": []},
-        {"param_groups": [{}]},
-        {"state": {0: {"exp_avg": torch.zeros(9)}}},
-        {"state": {99: {"exp_avg": torch.zeros(9)}}},
-    ],
-)
-def test_an_optimizers_state_of_another_make(path, content):
-    save_checkpoint(path, *make())
-    rewrite(path, lambda states: states["optimizer"].update(content))
-    refused(path, *make(seed=1), "a checkpoint of this optimizer, Adam over")
+# --- Another model, another optimizer, another version
+OTHERS = {
+    "layer.bias_hh_l0 of shape (18,), got (12,)": lambda: nn.GRU(3, 6),
+    "layer.bias_hh_l1 of shape (12,), got None": lambda: nn.GRU(3, 4, 2),
+    "layer.W_h of shape (4, 12), got None": lambda: GRUScratch(3, 4),
+}
 
 
-# --- Another model, another optimizer, another version ---------------------------------------
-
-
-@pytest.mark.parametrize(
-    ("build", "words"),
-    [
-        (lambda: LanguageModel(nn.GRU(3, 6), 5), "layer.bias_hh_l0 of shape (18,), got (12,)"),
-        (lambda: LanguageModel(nn.GRU(3, 4, 2), 5), "layer.bias_hh_l1 of shape (12,), got None"),
-        (lambda: LanguageModel(GRUScratch(3, 4), 5), "layer.W_h of shape (4, 12), got None"),
-        (lambda: nn.Linear(3, 5), "bias of shape (5,), got None"),
-    ],
-)
-def test_a_checkpoint_of_another_architecture_and_the_other_way_round(path, build, words):
-    (gru, adam), other = make(layer=nn.GRU(3, 4)), build()
-    others_adam = OPTIMIZERS["Adam"](other.parameters())
+@pytest.mark.parametrize("words", OTHERS)
+def test_a_checkpoint_of_another_architecture_and_the_other_way_round(path, words):
+    (gru, adam), (other, others_adam) = make(layer=nn.GRU(3, 4)), make(layer=OTHERS[words]())
     save_checkpoint(path, gru, adam)
     refused(path, other, others_adam, "a checkpoint of this model", words)
     refused(path, gru, others_adam, "a checkpoint of this optimizer")
@@ -347,45 +287,28 @@ def test_a_checkpoint_of_another_class_of_optimizer(path, ours, theirs):
     kinds = [type(make(name)[1]).__name__ for name in (ours, theirs)]
     if kinds[0] == kinds[1]:
         load_checkpoint(path, model, optimizer)
-        training.train(model, partial(random_windows, IDS, 4, 10), 1, optimizer)
+        training.train(model, BATCHES, 1, optimizer)
     else:
         refused(path, model, optimizer, "optimizer", *kinds)
 
 
-def test_a_checkpoint_with_an_optimizer_of_fewer_parameters(path):
-    model, whole = make()
-    part = OPTIMIZERS["Adam"](model.output.parameters())
-    save_checkpoint(path, model, part)
-    refused(path, model, whole, "Adam over groups of [11] parameters")
-    save_checkpoint(path, model, whole)
-    refused(path, model, part, "Adam over groups of [2] parameters")
-
-
-def of_another_version(states):
-    """Take a setting away that an earlier version of PyTorch did not have."""
-    states["written_by"] = "Adam", "1.2.3"
-    for group in states["optimizer"]["param_groups"]:
-        del group["maximize"], group["eps"]
-
-
-def test_a_setting_that_another_version_did_not_write_keeps_its_default(path):
-    save_checkpoint(path, *make())
-    rewrite(path, of_another_version)
-    model, _ = make(seed=1)
-    adam = torch.optim.Adam(model.parameters(), lr=0.5, eps=0.125, maximize=True)
-    load_checkpoint(path, model, adam)
-    (group,) = adam.param_groups
-    assert (group["lr"], group["eps"], group["maximize"]) == (0.02, 0.125, True)
-    assert same(model.state_dict(), make()[0].state_dict())
-    training.train(model, partial(random_windows, IDS, 4, 10), 1, adam)
-
-
-def test_the_versions_are_named_where_they_differ_and_the_file_does_not_fit(path):
+def test_a_file_of_another_version_fits_or_is_said_to_be_one(path):
+    """A setting that was not there yet keeps its default."""
     save_checkpoint(path, *make())
     other = make(layer=nn.GRU(3, 4))
     with pytest.raises(ValueError, match="this model") as error:
         load_checkpoint(path, *other)
     assert "PyTorch" not in str(error.value)
-    rewrite(path, of_another_version)
+    states = torch.load(path)
+    states["written_by"] = "Adam", "1.2.3"
+    for group in states["optimizer"]["param_groups"]:
+        del group["maximize"], group["eps"]
+    torch.save(states, path)
     refused(path, *other, "PyTorch 1.2.3", torch.__version__)
-    refused(path, *make("RAdam"), "of Adam", "PyTorch 1.2.3")
+    refused(path, *make("Adamax"), "of Adam", "PyTorch 1.2.3")
+    model, _ = make(seed=1)
+    adam = torch.optim.Adam(model.parameters(), lr=0.5, eps=0.125, maximize=True)
+    load_checkpoint(path, model, adam)
+    (group,) = adam.param_groups
+    assert (group["lr"], group["eps"], group["maximize"]) == (0.02, 0.125, True)
+    training.train(model, BATCHES, 1, adam)

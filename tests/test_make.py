@@ -10,7 +10,6 @@ import socket
 import subprocess
 import sys
 import threading
-import tomllib
 from contextlib import contextmanager
 from functools import partial
 from http.server import HTTPServer, SimpleHTTPRequestHandler
@@ -19,7 +18,6 @@ from urllib.request import urlopen
 from zipfile import ZipFile
 
 import pytest
-import yaml
 
 ROOT = Path(__file__).parents[1]
 sys.path.insert(0, str(ROOT))
@@ -132,11 +130,9 @@ def test_set_up_says_what_it_does_and_is_done_once(tree, minor):
     steps = ["1.8 GB", f"Making .venv with Python 3.{minor}", "Installing PyTorch", "Set-up is"]
     assert re.search(".*".join(map(re.escape, steps)), said, re.S)
     installs = calls(tree, "pip install")
-    assert [re.findall(r"\S+\.txt|torch==\S+", call) for call in installs] == [
-        [f"torch=={TORCH}"],
-        ["requirements.txt", "constraints.txt"],
-        ["requirements-nodeps.txt"],
-    ]
+    pinned = [["requirements.txt", "constraints.txt"], ["requirements-nodeps.txt"]]
+    found = [re.findall(r"\S+\.txt|torch==\S+", call) for call in installs]
+    assert found == [[f"torch=={TORCH}"], *pinned]
     assert all("--quiet" in call for call in installs)
     for settings in [[], ["TORCH=cpu"], ["PYTHON=python3"]]:
         assert "Set-up" not in make(tree, "book", *settings, MINOR=minor).stdout
@@ -193,19 +189,16 @@ def test_only_where_there_is_a_card_pytorch_comes_with_cuda(tree, card):
 def package(folder, version):
     """Put a package named torch, with nothing in it, into an index of packages."""
     folder.mkdir(parents=True)
+    about = f"Metadata-Version: 2.1\nName: torch\nVersion: {version}"
+    kind = "Wheel-Version: 1.0\nRoot-Is-Purelib: true\nTag: py3-none-any"
     with ZipFile(folder / f"torch-{version}-py3-none-any.whl", "w") as wheel:
-        about = {
-            "METADATA": f"Metadata-Version: 2.1\nName: torch\nVersion: {version}",
-            "RECORD": "",
-        }
-        about["WHEEL"] = "Wheel-Version: 1.0\nRoot-Is-Purelib: true\nTag: py3-none-any"
-        for name, text in about.items():
+        for name, text in {"METADATA": about, "WHEEL": kind, "RECORD": ""}.items():
             wheel.writestr(f"torch-{version}.dist-info/{name}", text)
 
 
-@pytest.mark.parametrize("index", ["answers", "refuses", "hangs"])
-def test_the_build_for_the_cpu_comes_from_its_own_index_where_that_answers(tree, tmp_path, index):
-    package(tmp_path / "answers/torch", f"{TORCH}+cpu")
+@pytest.mark.parametrize("answers", [True, False])
+def test_the_build_for_the_cpu_comes_from_its_own_index_where_that_answers(tree, tmp_path, answers):
+    package(tmp_path / "own/torch", f"{TORCH}+cpu")
     package(tmp_path / "packages/torch", TORCH)
     (tree / "requirements-nodeps.txt").write_text("")
     (tree / "requirements.txt").write_text(f"torch=={TORCH}")
@@ -213,13 +206,11 @@ def test_the_build_for_the_cpu_comes_from_its_own_index_where_that_answers(tree,
     asks = "import importlib.metadata as packages; print(packages.version('torch'))"
     (tree / "benchmarks/ratios.py").write_text(asks)
     with socket.create_server(LOCAL) as silent, served(tmp_path) as url:
-        torch = (
-            f"http://127.0.0.1:{silent.getsockname()[1]}" if index == "hangs" else f"{url}/{index}"
-        )
+        own = f"{url}/own" if answers else f"http://127.0.0.1:{silent.getsockname()[1]}"
         settings = {"PIP_CONFIG_FILE": os.devnull, "PIP_INDEX_URL": f"{url}/packages"}
-        said = make(tree, "bench", TORCH_INDEX=torch, PYTHON=sys.executable, **settings).stdout
-    assert said.splitlines()[-1] == TORCH + "+cpu" * (index == "answers"), said
-    assert ("did not answer" in said) == (index != "answers")
+        said = make(tree, "bench", TORCH_INDEX=own, PYTHON=sys.executable, **settings).stdout
+    assert said.splitlines()[-1] == TORCH + "+cpu" * answers, said
+    assert ("did not answer" in said) != answers
 
 
 @pytest.mark.parametrize("last", [*PARTS, "nothing"])
@@ -278,9 +269,5 @@ def test_a_deployment_that_deployed_nothing_fails(tmp_path, monkeypatch):
 
 
 def test_the_citation_is_of_this_version():
-    cited = yaml.safe_load((ROOT / "CITATION.cff").read_text("utf-8"))
-    project = tomllib.loads((ROOT / "pyproject.toml").read_text("utf-8"))["project"]
-    assert {"cff-version", "message", "title", "authors"} <= set(cited)
-    assert cited["version"] == project["version"]
-    assert project["description"].startswith(cited["title"])
-    assert cited["authors"] == [{"name": f"The authors of {cited['title']}"}]
+    (version,) = re.findall(r'^version = "(.+)"', (ROOT / "pyproject.toml").read_text(), re.M)
+    assert f"\nversion: {version}\n" in (ROOT / "CITATION.cff").read_text()

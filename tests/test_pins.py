@@ -16,9 +16,8 @@ sys.path.insert(0, str(ROOT))
 import course  # noqa: E402
 
 CODE = [*ROOT.glob("*.py"), ROOT / ".ci/published.py"]
-CODE += [
-    path for of in ["utils", "_ext", "tests", "benchmarks"] for path in ROOT.glob(f"{of}/**/*.py")
-]
+FOLDERS = ["utils", "_ext", "tests", "benchmarks"]
+CODE += [path for folder in FOLDERS for path in ROOT.glob(f"{folder}/**/*.py")]
 CUDA = ("cuda-", "nvidia-", "triton")  # PyTorch asks for these where it is built for CUDA
 
 
