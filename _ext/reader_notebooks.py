@@ -216,7 +216,7 @@ def readme(text, url, commit):
 
 
 def write(app, exception):
-    """Write the copies beside the site."""
+    """Write the copies beside the site, and put them behind the download buttons of the pages."""
     folder = Path(app.outdir).parent / "notebooks"
     if exception or not app.chapters:
         return
@@ -224,6 +224,7 @@ def write(app, exception):
     (folder / "chapters").mkdir(parents=True)
     for name, chapter in app.chapters.items():
         nbformat.write(copy_of(app, name, chapter.shown()), folder / f"{name}.ipynb")
+        shutil.copy(folder / f"{name}.ipynb", Path(app.outdir, "_sources", f"{name}.ipynb"))
     if (source := Path(app.srcdir, "README.md")).exists():
         text = readme(source.read_text("utf8"), address(), commit())
         (folder / "README.md").write_text(text, "utf8")
