@@ -28,7 +28,7 @@ quietly = {"stdout": subprocess.DEVNULL, "stderr": subprocess.DEVNULL}
 
 def read(path):
     """Return the text of a file; it is empty where there is no such file."""
-    return Path(path).read_text(encoding="utf-8") if Path(path).exists() else ""
+    return Path(path).read_text(encoding="utf-8", errors="replace") if Path(path).exists() else ""
 
 
 def tool(name, *arguments, **variables):
@@ -95,7 +95,8 @@ def set_up(goal):
     torch = os.environ.get("TORCH", "")
     if torch not in ("", "cpu", "cuda"):
         sys.exit(f"TORCH={torch} is not known: TORCH=cpu and TORCH=cuda are")
-    python = os.environ.get("PYTHON", "").split() or [sys.executable]
+    given = os.environ.get("PYTHON", "").strip()  # a path, spaces and all, or such as: py -3.12
+    python = [given] if shutil.which(given) else given.split() or [sys.executable]
     pins = hashlib.sha256("".join(map(read, PINS)).encode()).hexdigest()
     held, _, made_from = read(READY).partition(" ")
     keep = Path(".venv").exists()
@@ -123,6 +124,8 @@ def make_venv(python, number, torch, goal):
     more = ", and several GB more for the libraries of CUDA" if torch == "cuda" else ""
     say(f"Set-up, once: about 3 minutes, 1.8 GB of disk{more}.")
     say(f"Making .venv with Python 3.{number} ...")
+    if Path(".venv").is_symlink():  # what it leads to is not ours to empty
+        Path(".venv").unlink()
     if subprocess.call([*python, "-m", "venv", "--clear", ".venv"]):
         sys.exit(f"The reason why there is no .venv stands above. Then try again: {MAKE} {goal}")
 
@@ -161,7 +164,8 @@ def book():
 
 def test():
     """build the book; check style, units, and the stored outputs of every chapter"""
-    if os.environ.get("CI") and not any(map(shutil.which, ["chromium", "google-chrome"])):
+    browser = any(map(shutil.which, ["chromium", "google-chrome"]))
+    if os.environ.get("CI", "false") != "false" and not browser:
         sys.exit("No Chromium or Google Chrome was found, and CI has to test the site in one.")
     book()
     tool("ruff", "check", ".")

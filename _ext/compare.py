@@ -21,9 +21,13 @@ def code_hash(notebook):
 
 
 def seal(notebook):
-    """Return the hash that ties together code, outputs, and when and how they were recorded."""
+    """Return the hash that ties together code, outputs, their tags, and how they were recorded."""
     how = {**notebook.metadata.get("record", {}), "seal": None}
-    cells = [(cell.source, cell.outputs) for cell in code_cells(notebook)]
+    told = "nbval", "data-"  # the tags that decide what is compared
+    cells = [
+        (c.source, c.outputs, [tag for tag in c.metadata.get("tags", []) if tag.startswith(told)])
+        for c in code_cells(notebook)
+    ]
     return digest(json.dumps([how, cells], sort_keys=True))
 
 

@@ -17,20 +17,19 @@ from sphinx.errors import ExtensionError
 from sphinx.util.docutils import SphinxDirective
 
 SET_UP = """\
-# Fetches the course's helpers (the package utils) and what they import, where this machine lacks
-# them, into a folder beside the notebook. Nothing installed changes; a second run does nothing.
+# Fetches the course's helpers, where they are missing, into a folder beside; changes nothing else.
 import shutil, subprocess, sys, urllib.request
 from importlib.util import find_spec
 from pathlib import Path
-ADDRESS = "{address}"
-COMMIT = "{commit}"
+ADDRESS, COMMIT = "{address}", "{commit}"
 NEEDS = "{needs}".split()
 found, folder, new = find_spec("utils"), Path(f"course-{{COMMIT:.9}}").resolve(), Path("course.new")
 if not (found and Path(str(found.origin)).with_name("datasets.toml").exists()):
     if found:
         print("Not the course's utils:", found.origin or [*found.submodule_search_locations])
-        sys.modules.pop("utils", None)
+        [sys.modules.pop(name) for name in [*sys.modules] if name.split(".")[0] == "utils"]
     if not folder.exists():
+        shutil.rmtree(new, ignore_errors=True)  # what an interrupted run left
         if shutil.which("git"):
             subprocess.run(["git", "init", "-q", new], check=True)
             subprocess.run(["git", "pull", "-q", "--depth=1", ADDRESS, COMMIT], cwd=new, check=True)
@@ -38,10 +37,11 @@ if not (found and Path(str(found.origin)).with_name("datasets.toml").exists()):
             archive, _ = urllib.request.urlretrieve(f"{{ADDRESS}}/archive/{{COMMIT}}.zip")
             shutil.unpack_archive(archive, new, "zip")
         new.rename(folder)
-    sys.path.insert(0, str(next(folder.rglob("utils/datasets.toml")).parents[1]))
-    if missing := [name for name in NEEDS if not find_spec(name.partition("=")[0])]:
-        pip = [sys.executable, "-m", "pip", "install", "-q", "--no-deps", "--target", sys.path[0]]
-        subprocess.run(pip + missing, check=True)"""
+    home = next(folder.rglob("utils/datasets.toml")).parents[1]
+    if absent := [n for n in NEEDS if not (find_spec(m := n.split("=")[0]) or (home / m).exists())]:
+        pip = [sys.executable, "-m", "pip", "install", "-q", "--no-deps", "--target", home]
+        subprocess.run(pip + absent, check=True)
+    sys.path.insert(0, str(home))"""
 # What utils imports that Colab has, and other places may not, with what it needs in turn
 NEEDS = "certifi charset_normalizer idna packaging platformdirs pooch requests tqdm urllib3"
 GLUE = """
@@ -200,8 +200,9 @@ def copy_of(app, name, notebook):
         needs += " " + Path(app.srcdir, "requirements-nodeps.txt").read_text().split()[-1]
     first = nbformat.v4.new_code_cell(set_up_cell(needs), id="set-up")
     cells = [first, *(new for cell in notebook.cells for new in reader.cells(cell))]
-    known = {key: notebook.metadata[key] for key in ("kernelspec", "language_info")}
-    return nbformat.v4.new_notebook(cells=cells, metadata=known)
+    known = {"kernelspec", "language_info"} & notebook.metadata.keys()
+    metadata = {key: notebook.metadata[key] for key in sorted(known)}
+    return nbformat.v4.new_notebook(cells=cells, metadata=metadata)
 
 
 def readme(text, url, commit):

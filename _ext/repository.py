@@ -23,7 +23,7 @@ EXPECTED = "expected one such as https://github.com/OWNER/NAME"
 @cache
 def git(*words):
     """Return what git says of this project, or nothing where it cannot."""
-    command = ["git", "-C", str(Path(__file__).parent), *words]
+    command = ["git", f"--git-dir={Path(__file__).parents[1] / '.git'}", *words]
     with suppress(OSError, subprocess.CalledProcessError):
         return subprocess.check_output(command, stderr=subprocess.DEVNULL, text=True).strip()
     return ""
@@ -34,8 +34,12 @@ def normal(url):
 
     git@HOST:OWNER/NAME.git and https://KEY@HOST/OWNER/NAME.git become https://HOST/OWNER/NAME.
     """
-    url = re.sub(r"^(ssh://)?git@([^:/]+)[:/]", r"https://\2/", url.strip())
-    return re.sub(r"^(https?://)[^/@]*@", r"\1", url).rstrip("/").removesuffix(".git")
+    url = re.sub(r"^(?!\w+://)[\w.-]+@([^:/]+):/?", r"ssh://\1/", url.strip())
+    url = re.sub(r"^(\w+://).*@", r"\1", url)
+    url = re.sub(r"^ssh://([^:/]+)(:\d+)?/", r"https://\1/", url)
+    github = r"^https://((ssh|www)\.)?github\.com(:443)?/"
+    url = re.sub(github, "https://github.com/", url, flags=re.I)
+    return url.rstrip("/").removesuffix(".git")
 
 
 def address():
@@ -48,7 +52,8 @@ def address():
     given = os.environ.get("COURSE_REPO_URL", name and f"{server}/{name}")
     url = normal(git("remote", "get-url", "origin") if given is None else given)
     if given and not ADDRESS.fullmatch(url):
-        raise ExtensionError(f"COURSE_REPO_URL is no address: {url}; {EXPECTED}")
+        variable = "COURSE_REPO_URL" if "COURSE_REPO_URL" in os.environ else "GITHUB_REPOSITORY"
+        raise ExtensionError(f"{variable} is no address: {url}; {EXPECTED}")
     return url if ADDRESS.fullmatch(url) else ""  # a remote can be a folder
 
 

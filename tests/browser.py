@@ -120,6 +120,7 @@ FAINT_FIGURES = """() => {
 TOGGLE_SOLUTIONS = """async () => {
   const buttons = document.querySelectorAll(".solution.dropdown button.toggle-button");
   buttons.forEach((button) => button.click());
+  for (const _ of [1, 2]) await new Promise(requestAnimationFrame);  // until they have begun
   const moves = ({ effect, playState }) =>
     playState === "running" && effect.target.checkVisibility();
   while (document.getAnimations().some(moves)) await new Promise(requestAnimationFrame);

@@ -135,7 +135,7 @@ def test_bounds_from_above_and_none():
 
 X, LENGTHS = torch.zeros(2, 3).long(), torch.tensor([3, 1])
 NOT_LONG = None, [1, 2], np.array([1, 2]), torch.ones(2), torch.ones(2).int(), torch.ones(2).bool()
-NOT_TOKENS = None, 3, "the time", b"time", {"a"}, frozenset("a"), [["the"]]
+NOT_TOKENS = None, 3, "the time", b"time", {"a"}, frozenset("a"), [["the"]], IDS, [IDS[0]]
 MANY_TOKENS = torch.tensor(1), IDS, (char for char in "ab"), iter("ab"), range(2), [IDS]
 WINDOWS = random_windows, sequential_windows, overlapping_windows
 CASES = [
@@ -263,6 +263,8 @@ def test_an_optimizer_of_another_model_is_refused_and_one_of_a_part_of_this_one_
     theirs = torch.optim.SGD(other.parameters(), 1.0)
     refuses(ValueError, "optimizer", train_epoch, model, [], theirs, 1.0, False)
     refuses(ValueError, "optimizer", lambda: run(optimizer=theirs))
+    shared = torch.optim.SGD([model.W_hh, other.W_hh], 1.0)
+    refuses(ValueError, "optimizer", train_epoch, model, [], shared, 1.0, False)
     part = torch.optim.SGD([model.W_hh], 1.0)
     assert train_epoch(model, [], part, 1.0, False) == (0, 0)
 

@@ -108,7 +108,7 @@ def test_every_command_is_described_in_a_line_and_those_that_pages_name_exist(tr
         text = path.read_text("utf-8")
         for command in re.findall(r"(?:^|`)(?:make|py.* course\.py) ([a-z].*?)(?:`|$)", text, re.M):
             goal, *settings = shlex.split(command, comments=True)
-            names = {setting.partition("=")[0] for setting in settings}
+            names = {setting.partition("=")[0] for setting in settings} - {"COURSE_PROFILE"}
             assert goal in targets and names <= {"PYTHON", "TORCH", "PORT", "NOTEBOOKS"}, command
 
 
@@ -172,6 +172,10 @@ def test_a_venv_that_cannot_be_kept_is_made_anew_and_says_why(tree):
     assert anew("TORCH=cuda") == "TORCH=cuda asks for another PyTorch"
     (tree / ".venv/minor").unlink()
     assert anew() == "its Python does not run"
+    kept = (tree / ".venv").rename(tree.with_name("kept"))
+    (tree / ".venv").symlink_to(kept)
+    (kept / "minor").unlink()
+    assert anew() == "its Python does not run" and not (tree / ".venv").is_symlink()
     old, tree = tree, tree.rename(tree.with_name("moved"))
     assert anew() == f"it was made in another folder, {old}"
     assert anew().startswith("The book took")

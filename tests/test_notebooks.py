@@ -103,9 +103,10 @@ def origin(tmp_path_factory):
 def copy_from(origin, name):
     """Return a copy whose first cell fetches from another repository."""
     copy = nbformat.read(COPIES / f"{name}.ipynb", as_version=4)
-    for what, value in zip(("ADDRESS", "COMMIT"), origin, strict=True):
-        known = re.compile(rf'^{what} = ".+"$', re.M)
-        copy.cells[0].source = known.sub(f'{what} = "{value}"', copy.cells[0].source)
+    known = re.compile(r'^ADDRESS, COMMIT = ".+"$', re.M)
+    copy.cells[0].source = known.sub(
+        'ADDRESS, COMMIT = "{}", "{}"'.format(*origin), copy.cells[0].source
+    )
     return copy
 
 
@@ -162,6 +163,21 @@ def test_first_cell_says_whose_other_utils_it_passes_over(first_cell, tmp_path, 
     told, place = first_cell(before=loaded).splitlines()
     assert told.startswith("Not the course's utils: ") and str(tmp_path) in told
     assert place.startswith(f"{tmp_path}/course-")
+
+
+def test_first_cell_goes_on_where_it_was_interrupted(first_cell, tmp_path):
+    (tmp_path / "course.new/.git").mkdir(parents=True)
+    (tmp_path / "course.new/.git/shallow.lock").touch()
+    assert first_cell().startswith(f"{tmp_path}/course-")
+
+
+def test_first_cell_fails_again_where_a_package_could_not_be_had(origin, tmp_path):
+    cell = copy_from(origin, QUICK).cells[0].source.replace("pooch", "no-such-package")
+    twice = f"for _ in range(2):\n    try: exec({cell!r})\n    except Exception as e: print(e)"
+    env = {"PATH": os.environ["PATH"], "PIP_NO_INDEX": "1"}
+    options = {"cwd": tmp_path, "env": env, "capture_output": True, "text": True}
+    run = subprocess.run([cold.python(), "-c", twice], **options)
+    assert run.stdout.count("returned non-zero exit status") == 2, run.stdout + run.stderr
 
 
 def test_first_cell_takes_the_archive_where_there_is_no_git(first_cell, origin, tmp_path):
@@ -250,7 +266,8 @@ def test_known_addresses_give_links_and_buttons(book, tmp_path):
     assert [colab in page and kaggle in page for page in pages] == [True, False]
     for page, name in zip(pages, ("chapters/one.ipynb", "running.md"), strict=True):
         assert f'href="{URL}/edit/trunk/{name}"' in page and f'href="{URL}/issues/new?' in page
-    assert f'ADDRESS = "{URL}"\n' in first and f'>"{URL}"<' in pages[1]
+    assert f'ADDRESS, COMMIT = "{URL}", "' in first and f'>"{URL}"<' in pages[1]
+    assert len(first.splitlines()) <= 25
     readme = (tmp_path / "_build/notebooks/README.md").read_text()
     assert re.search(rf"\[Page\]\({URL}/blob/\w+/pages/a.md\)", readme)
     assert "(chapters/one.ipynb) [![Open in Colab]" in readme and notebook in readme
@@ -268,6 +285,9 @@ def test_other_addresses_give_the_cell_and_no_buttons(book, tmp_path, url):
 GIVEN = {
     f"{URL}.git/": URL,
     "git@github.com:owner/name.git": URL,
+    "org-1@ssh.github.com:/owner/name": URL,
+    "ssh://git@ssh.github.com:443/owner/name.git": URL,
+    "https://www.GitHub.com/owner/name": URL,
     "ssh://git@git.example.org/group/owner/name": "https://git.example.org/group/owner/name",
     "https://key:secret@github.com/owner/name": URL,
     "file:///a/folder": "file:///a/folder",

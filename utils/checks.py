@@ -69,9 +69,11 @@ def check_tokens(**named):
         expected = f"{name} must be a list of tokens (or an ordered iterable)"
         _demand(isinstance(value, Iterable) and not unordered, TypeError, expected, got)
         try:
-            set(value if isinstance(value, list | tuple) else ())
+            kinds = {type(token) for token in set(value if isinstance(value, list | tuple) else ())}
         except TypeError as error:
             raise TypeError(f"{name} must be a flat {got} of hashable tokens: {error}") from error
+        tensors = isinstance(value, torch.Tensor) or torch.Tensor in kinds
+        _demand(not tensors, TypeError, expected, "tensors, of which no two are the same token")
 
 
 def check_token(token, counts):
@@ -85,7 +87,8 @@ def check_token(token, counts):
         fits = len(token) < 2 or not counts or any(words)
         _demand(fits, ValueError, "tokens must be characters, as list(text) is", repr(token))
     else:
-        single = isinstance(token, bytes | tuple | frozenset) or not isinstance(token, Iterable)
+        many = isinstance(token, Iterable | slice)
+        single = isinstance(token, bytes | tuple | frozenset) or not many
         expected = "tokens must be one token or a list of them"
         _demand(single, TypeError, expected, type(token).__name__)
 
@@ -221,8 +224,10 @@ def check_training(model, optimizer, clip):
     fits, got = isinstance(optimizer, torch.optim.Optimizer), type(optimizer).__name__
     _demand(fits, TypeError, "optimizer must be one of torch.optim", got)
     held = {id(p) for group in optimizer.param_groups for p in group["params"]}
-    fits = any(id(p) in held for p in model.parameters())
-    _demand(fits, ValueError, "optimizer must hold parameters of this model", "another model's")
+    own = {id(p): p.requires_grad for p in model.parameters()}
+    fits = held <= own.keys() and any(own[p] for p in held)
+    expected = "optimizer must hold parameters of this model that can learn, and no others"
+    _demand(fits, ValueError, expected, "others, or none")
 
 
 def check_pass(epoch, total_loss, num_tokens):

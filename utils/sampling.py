@@ -61,7 +61,7 @@ def generate(model, vocab, prefix, num_tokens, pick=greedy):
     X, state, ids = vocab[list(prefix)], None, []
     for _ in range(num_tokens):
         logits, state = model(torch.tensor([X], device=device), state)
+        checks.check_logits(logits[-1, 0])
         X = [pick(logits[-1, 0])]
         ids += X
-    checks.check_logits(logits)
     return prefix + "".join(vocab.to_tokens(ids))
