@@ -6,6 +6,7 @@ begins with a cell that fetches what the chapter needs, and has references as th
 
 import re
 import shutil
+from functools import cache
 from pathlib import Path
 from urllib.parse import urljoin
 
@@ -223,6 +224,7 @@ def write(app, exception):
         return
     shutil.rmtree(folder, ignore_errors=True)
     (folder / "chapters").mkdir(parents=True)
+    app.env.get_doctree = cache(app.env.get_doctree)  # or each reference would read a page anew
     for name, chapter in app.chapters.items():
         nbformat.write(copy_of(app, name, chapter.shown()), folder / f"{name}.ipynb")
         shutil.copy(folder / f"{name}.ipynb", Path(app.outdir, "_sources", f"{name}.ipynb"))
