@@ -1,7 +1,7 @@
 """How nbval checks the chapters: in which kernel, what is compared, and what missing data changes.
 
 Where nbval has no option for what the course needs, this file reads and sets attributes of its
-cells. It does so for the one version that it was written for.
+cells, and gives it another class of kernels. It does so for the one version it was written for.
 """
 
 import os
@@ -12,7 +12,7 @@ from itertools import chain
 from pathlib import Path
 
 import pytest
-from nbval.plugin import IPyNbCell
+from nbval import plugin
 
 ROOT = Path(__file__).parent
 sys.path[:0] = [str(ROOT), str(ROOT / "_ext")]  # before another utils
@@ -23,6 +23,19 @@ NBVAL = "0.11.0"
 # What takes long begins early, so that no worker is still at it when the others have ended.
 LONG_FIRST = ["test_reproducibility.py", "test_browser.py", "test_site.py", "test_nbval.py"]
 LONG_FIRST += sorted((path.name for path in ROOT.glob("chapters/*.ipynb")), reverse=True)
+
+
+class Kernel(plugin.RunningKernel):
+    """A kernel that is started again where another process took one of its ports meanwhile."""
+
+    def __init__(self, *arguments, **options):
+        try:
+            super().__init__(*arguments, **options)
+        except RuntimeError:
+            super().__init__(*arguments, **options)
+
+
+plugin.RunningKernel = Kernel
 
 
 def pytest_configure(config):
@@ -52,7 +65,7 @@ def pytest_collection_modifyitems(config, items):
     for item in items:
         if not item.get_closest_marker("xdist_group"):
             item.add_marker(pytest.mark.xdist_group(item.path.name))  # a file stays together
-        if isinstance(item, IPyNbCell):
+        if isinstance(item, plugin.IPyNbCell):
             # Warnings and notes to the reader go to stderr, and depend on data and profile.
             item.parent.skip_compare = {*item.parent.skip_compare, "stderr"}
             item.user_properties.append(("checked", how_checked(item.cell, missing)))
