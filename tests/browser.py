@@ -197,6 +197,7 @@ def open_while_images_wait(page, url):
 def barriers(page):
     """Return the violations that axe-core finds, each with the first place; thins out the code."""
     page.evaluate(ONE_OF_EACH_KIND)
+    page.evaluate("scrollTo({top: 0, behavior: 'instant'})")  # nothing lies half under the header
     options = {"runOnly": {"type": "tag", "values": RULES}, "resultTypes": ["violations"]}
     return [
         f"{found['id']}: {found['help']}: {found['nodes'][0]['html'][:100]}"
