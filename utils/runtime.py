@@ -90,20 +90,25 @@ def seed(number):
 def claim(what, value, *, equal=None, at_most=None, at_least=None, quick=None, on=None):
     """Print one line that states a fact of this run; raise ClaimError when it is false.
 
-    Exactly one of ``equal``, ``at_most``, ``at_least`` is the bound; ``quick`` replaces it on the
-    quick profile. With ``on=corpus`` the claim is about that real corpus: where its sample stands
-    in, the value is printed and not judged.
+    A statement that is ``True`` or ``False`` stands alone. For any other value exactly one of
+    ``equal``, ``at_most``, ``at_least`` is the bound; ``quick`` replaces it on the quick profile.
+    With ``on=corpus`` the claim is about that real corpus: where its sample stands in, the line is
+    printed and not judged.
     """
     bounds = {"equal": equal, "at_most": at_most, "at_least": at_least}
     given = [name for name, bound in bounds.items() if bound is not None]
-    if len(given) != 1:
+    if not given and quick is None and isinstance(value, bool):
+        holds, fact, line = value, what, what
+    elif len(given) != 1:
         raise TypeError(f"claim needs one of equal, at_most, at_least; got {given or 'none'}")
-    sign, holds = RELATIONS[given[0]]
-    bound = bounds[given[0]] if quick is None or profile() == "full" else quick
-    line = f"{what}: {_short(value)} {sign} {_short(bound)}"
+    else:
+        sign, relation = RELATIONS[given[0]]
+        bound = bounds[given[0]] if quick is None or profile() == "full" else quick
+        holds, fact = relation(value, bound), f"{what}: {_short(value)}"
+        line = f"{fact} {sign} {_short(bound)}"
     if on is not None and on.is_sample:
-        _say(f"– {what}: {_short(value)} (the sample of {on.name}; no claim)")
-    elif not holds(value, bound):
+        _say(f"– {fact} (the sample of {on.name}; no claim)")
+    elif not holds:
         raise ClaimError(f"✗ {line} does not hold")
     else:
         _say(f"✓ {line}")
