@@ -188,9 +188,13 @@ def test_colab():
 
 def record():
     """store the outputs of a full run with the real data; NOTEBOOKS=chapters/09_imdb.ipynb"""
+    given = os.environ.get("NOTEBOOKS", "chapters/*.ipynb")
+    paths = [path for name in given.split() for path in sorted(glob(name)) or [name]]
+    wrong = [path for path in paths if not (path.endswith(".ipynb") and Path(path).is_file())]
+    if wrong or not paths:
+        said = f"NOTEBOOKS={given} names {wrong[0] + ', which is' if wrong else ''} no notebook."
+        sys.exit(f"{said} Such as this does: {MAKE} record NOTEBOOKS=chapters/09_imdb.ipynb")
     tool("python", "-c", CHINESE)
-    patterns = os.environ.get("NOTEBOOKS", "chapters/*.ipynb").split()
-    paths = [path for pattern in patterns for path in sorted(glob(pattern)) or [pattern]]
     full = {"COURSE_PROFILE": "full", "COURSE_REQUIRE_DATA": "1"}
     tool("python", "_ext/chapter_runs.py", *paths, **full)
 
@@ -199,7 +203,7 @@ def serve():
     """show the built site on this computer alone; PORT=8123 names another port than 8000"""
     from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
 
-    port = os.environ.get("PORT", "8000")
+    port = os.environ.get("PORT") or "8000"
     if not Path("_build/html/index.html").exists():
         sys.exit(f"There is no built site yet: {MAKE} book builds it.")
     try:
@@ -207,7 +211,7 @@ def serve():
     except (OSError, OverflowError, ValueError):
         sys.exit(f"Port {port} is busy, or no port. Name another one: {MAKE} serve PORT=8123")
     os.chdir("_build/html")
-    say(f"The site is at http://127.0.0.1:{port}/ until you press Ctrl-C.")
+    say(f"The site is at http://127.0.0.1:{server.server_port}/ until you press Ctrl-C.")
     server.serve_forever()
 
 

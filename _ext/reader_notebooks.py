@@ -19,29 +19,28 @@ from sphinx.util.docutils import SphinxDirective
 
 SET_UP = """\
 # Fetches the course's helpers, where they are missing, into a folder beside; changes nothing else.
-import shutil, subprocess, sys, urllib.request
+import os, shutil, subprocess, sys, tempfile, urllib.request
 from importlib.util import find_spec
 from pathlib import Path
 ADDRESS, COMMIT = "{address}", "{commit}"
 NEEDS = "{needs}".split()
-found, folder, new = find_spec("utils"), Path(f"course-{{COMMIT:.9}}").resolve(), Path("course.new")
+found, folder = find_spec("utils"), Path(f"course-{{COMMIT:.9}}").resolve()
 if not (found and Path(str(found.origin)).with_name("datasets.toml").exists()):
-    if found:
-        print("Not the course's utils:", found.origin or [*found.submodule_search_locations])
-        [sys.modules.pop(name) for name in [*sys.modules] if name.split(".")[0] == "utils"]
+    found and print("Not the course's utils:", found.origin or [*found.submodule_search_locations])
+    [sys.modules.pop(name) for name in [*sys.modules] if name.split(".")[0] == "utils"]
     if not folder.exists():
-        shutil.rmtree(new, ignore_errors=True)  # what an interrupted run left
-        if shutil.which("git"):
-            subprocess.run(["git", "init", "-q", new], check=True)
-            subprocess.run(["git", "pull", "-q", "--depth=1", ADDRESS, COMMIT], cwd=new, check=True)
-        else:
-            archive, _ = urllib.request.urlretrieve(f"{{ADDRESS}}/archive/{{COMMIT}}.zip")
-            shutil.unpack_archive(archive, new, "zip")
-        new.rename(folder)
+        with tempfile.TemporaryDirectory(dir=".") as new:  # whole before another notebook sees it
+            if shutil.which("git"):
+                for words in "init -q all", f"-C all pull -q --depth=1 {{ADDRESS}} {{COMMIT}}":
+                    subprocess.run(["git", *words.split()], cwd=new, check=True)
+            else:
+                archive, _ = urllib.request.urlretrieve(f"{{ADDRESS}}/archive/{{COMMIT}}.zip")
+                shutil.unpack_archive(archive, f"{{new}}/all", "zip")
+            folder.exists() or Path(new, "all").rename(folder)
     home = next(folder.rglob("utils/datasets.toml")).parents[1]
     if absent := [n for n in NEEDS if not (find_spec(m := n.split("=")[0]) or (home / m).exists())]:
         pip = [sys.executable, "-m", "pip", "install", "-q", "--no-deps", "--target", home]
-        subprocess.run(pip + absent, check=True)
+        subprocess.run(pip + absent, env={{**os.environ, "TMPDIR": str(home)}}, check=True)
     sys.path.insert(0, str(home))"""
 # What utils imports that Colab has, and other places may not, with what it needs in turn
 NEEDS = "certifi charset_normalizer idna packaging platformdirs pooch requests tqdm urllib3"

@@ -7,6 +7,7 @@ import pickle
 import re
 from functools import partial
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -126,13 +127,20 @@ def test_extra_comes_back_as_it_was_and_a_later_step_does_not_reach_the_file(pat
     assert same(load_checkpoint(str(path), *make()), expected)
 
 
-@pytest.mark.parametrize("value", [np.float64(0.5), np.zeros(2), Path("x"), print], ids=range(4))
-def test_what_could_not_be_read_back_is_not_written(path, value):
+NOT_DATA = np.float64(0.5), np.zeros(2), Path("x"), print, lambda: 0, iter(()), {1: print}.items()
+
+
+@pytest.mark.parametrize("value", NOT_DATA, ids=range(7))
+def test_what_could_not_be_read_back_is_named_and_not_written(path, value):
     """A numpy number is a float, is pickled as code, and would make the file unreadable."""
     save_checkpoint(path, *make(), step=1)
-    for extra in (value, [value], {"a": {"b": value}}):
-        with pytest.raises(TypeError, match=r"^extra must be made of "):
-            save_checkpoint(path, *make(), step=2, extra=extra)
+    for note in (value, [value], {"a": {"b": value}}):
+        with pytest.raises(TypeError, match=r"^note must be made of "):
+            save_checkpoint(path, *make(), step=2, note=note)
+    model, optimizer = make()
+    optimizer.param_groups[0]["lr"] = value
+    with pytest.raises(TypeError, match=r"^optimizer must be made of "):
+        save_checkpoint(path, model, optimizer)
     assert os.listdir(path.parent) == ["model.pt"]
     assert load_checkpoint(path, *make()) == {"step": 1}
 
@@ -168,7 +176,7 @@ def test_a_save_that_fails_halfway_leaves_the_old_file_whole(path, monkeypatch, 
 
     for files in ([], ["model.pt"]):
         with monkeypatch.context() as failing, pytest.raises(error):
-            failing.setattr(torch, "save", save)
+            failing.setattr(training, "torch", SimpleNamespace(save=save, __version__="2"))
             save_checkpoint(path, *new, step=2)
         assert os.listdir(path.parent) == files
         if not files:

@@ -18,6 +18,7 @@ from utils.batching import (
 )
 from utils.models import Classifier, GRUScratch, LanguageModel, LSTMScratch, RNNScratch, last_state
 from utils.ngrams import NGramModel, sample
+from utils.runtime import progress
 from utils.sampling import generate, probabilities, sampler
 from utils.text import Vocab, normalize, tokenize
 from utils.training import clip_gradients, evaluate, perplexity, train, train_epoch
@@ -137,6 +138,8 @@ X, LENGTHS = torch.zeros(2, 3).long(), torch.tensor([3, 1])
 NOT_LONG = None, [1, 2], np.array([1, 2]), torch.ones(2), torch.ones(2).int(), torch.ones(2).bool()
 NOT_TOKENS = None, 3, "the time", b"time", {"a"}, frozenset("a"), [["the"]], IDS, [IDS[0]]
 MANY_TOKENS = torch.tensor(1), IDS, (char for char in "ab"), iter("ab"), range(2), [IDS]
+MANY_TOKENS += slice(1), {}, {"a"}, [{}], (["a"],)
+NO_LOGITS = None, [1.0], np.ones(2), torch.ones(2).bool(), torch.ones(2) * 1j
 WINDOWS = random_windows, sequential_windows, overlapping_windows
 CASES = [
     *each(TypeError, "text", normalize, None, 1, b"time", ["time"]),
@@ -170,7 +173,10 @@ CASES = [
     *each(ValueError, "lengths", lambda lengths: bucket(lengths, 2), IDS, -IDS - 1, X + 1, IDS[:0]),
     *each(TypeError, "lengths", lambda lengths: padding_share(lengths, [IDS]), *NOT_LONG),
     *each(ValueError, "lengths", lambda lengths: padding_share(lengths, [IDS]), IDS, X + 1),
-    *each(ValueError, "batches", partial(padding_share, LENGTHS), [], (), None),
+    *each(ValueError, "batches", partial(padding_share, LENGTHS), [], (), None, X, iter([IDS])),
+    *each(TypeError, "batches", lambda batch: padding_share(LENGTHS, [IDS[:2], batch]), *NOT_LONG),
+    *each(ValueError, "batches", partial(padding_share, LENGTHS), [IDS], [X], [IDS[:0]], [IDS[0]]),
+    *each(ValueError, "batches", partial(padding_share, LENGTHS), [IDS[:2] - 1]),
     *each(TypeError, "X", lambda X: classify(X, LENGTHS), *NOT_LONG),
     *each(ValueError, "X", lambda X: classify(X, LENGTHS), X[0], X[None], X[:0], X[:, :0]),
     *each(ValueError, "X", lambda X: classify(X, LENGTHS), X + 5, X - 1),
@@ -191,9 +197,13 @@ CASES = [
     *each(ValueError, "inputs", LSTMScratch(3, 4), torch.ones(0, 2, 3), torch.ones(2, 2, 4)),
     *each(TypeError, "prefix", lambda prefix: write(MODELS["LSTM"](), prefix), None, ["a"], 1),
     *each(ValueError, "prefix", lambda prefix: write(MODELS["LSTM"](), prefix), ""),
+    *each(TypeError, "logits", probabilities, *NO_LOGITS),
+    *each(ValueError, "logits", probabilities, torch.ones(2, 3), torch.ones(0), torch.tensor(1.0)),
     *each(
         ValueError, "logits", probabilities, torch.tensor([0, math.nan]), torch.ones(2) * math.inf
     ),
+    *each(TypeError, "description", partial(progress, range(2)), None, 3, b"epochs", ["epochs"]),
+    *each(ValueError, "description", partial(progress, range(2)), "", "two\nlines", "a\r"),
     *each(ValueError, "logits", sampler(), torch.tensor([0, math.nan]), torch.ones(2) / -0.0),
     *each(
         TypeError, "optimizer", lambda optimizer: run(optimizer=optimizer), "SGD", torch.optim.SGD

@@ -304,14 +304,16 @@ def test_course_data_must_be_a_folder(serve, monkeypatch, folder):
         datasets.load_text(serve("good"))
 
 
-@pytest.mark.parametrize("folder", ["", "~/cache"])
+@pytest.mark.parametrize("folder", ["", "~/cache", "~nobody-of-this-name/cache"])
 def test_a_user_without_a_home(serve, server, monkeypatch, folder):
     for name in ("HOME", "USERPROFILE", "XDG_CACHE_HOME"):
         monkeypatch.delenv(name, raising=False)
     monkeypatch.setenv("COURSE_CACHE", folder)
     monkeypatch.setattr("pwd.getpwuid", {}.__getitem__)  # KeyError: nobody knows this user
     before = sorted(datasets.ROOT.iterdir())
-    assert "no home for a cache: set COURSE_CACHE" in load_sample(serve("good"))[1]
+    said = f"no home is known for COURSE_CACHE={folder}: name a folder without ~"
+    said = said if folder else "no home for a cache: set COURSE_CACHE"
+    assert f"\n- {said}\n" in load_sample(serve("good"))[1] + "\n"
     assert sorted(datasets.ROOT.iterdir()) == before and not server.requests
 
 

@@ -240,13 +240,29 @@ def test_serve_shows_the_site_on_the_port_that_is_asked_for_or_says_why_not(tree
         for port in ["http", server.getsockname()[1]]:
             said = words(make(tree, "serve", f"PORT={port}"))
             assert re.fullmatch(rf"Port {port} is busy, .*: make serve PORT=8123", said)
-    command = [sys.executable, "course.py", "serve", f"PORT={port}"]
-    with subprocess.Popen(command, cwd=tree, text=True, stdout=subprocess.PIPE) as server:
-        try:
-            assert f"http://127.0.0.1:{port}/" in server.stdout.readline()
-            assert urlopen(f"http://127.0.0.1:{port}/").read() == b"the book"
-        finally:
-            server.terminate()
+    for asked in [port, 0]:  # 0 is any that is free
+        command = [sys.executable, "course.py", "serve", f"PORT={asked}"]
+        with subprocess.Popen(command, cwd=tree, text=True, stdout=subprocess.PIPE) as server:
+            try:
+                url = re.search(r"http://127.0.0.1:(\d+)/", server.stdout.readline())
+                assert int(url[1]) == asked or not asked
+                assert urlopen(url[0]).read() == b"the book"
+            finally:
+                server.terminate()
+
+
+def test_record_says_what_is_no_notebook_and_takes_patterns(tree):
+    (tree / "chapters").mkdir()
+    for name in ["01_a.ipynb", "02_b.ipynb", "a.txt"]:
+        (tree / "chapters" / name).touch()
+    for wrong in ["", "chapters", "chapters/03*.ipynb", "chapters/0*.ipynb chapters/a.txt"]:
+        said = words(make(tree, "record", f"NOTEBOOKS={wrong}"))
+        assert said.startswith(f"NOTEBOOKS={wrong} names ") and "no notebook. Such as this" in said
+    assert not calls(tree, "chapter_runs")
+    make(tree, "record", "NOTEBOOKS=chapters/0*.ipynb")
+    make(tree, "record")
+    recorded = "python _ext/chapter_runs.py chapters/01_a.ipynb chapters/02_b.ipynb"
+    assert calls(tree, "chapter_runs") == [recorded] * 2
 
 
 def test_a_deployment_that_deployed_nothing_fails(tmp_path, monkeypatch):

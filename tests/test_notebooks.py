@@ -5,6 +5,7 @@ import re
 import shutil
 import subprocess
 import sys
+from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 from operator import ge
 from pathlib import Path
@@ -165,10 +166,11 @@ def test_first_cell_says_whose_other_utils_it_passes_over(first_cell, tmp_path, 
     assert place.startswith(f"{tmp_path}/course-")
 
 
-def test_first_cell_goes_on_where_it_was_interrupted(first_cell, tmp_path):
-    (tmp_path / "course.new/.git").mkdir(parents=True)
-    (tmp_path / "course.new/.git/shallow.lock").touch()
-    assert first_cell().startswith(f"{tmp_path}/course-")
+def test_first_cells_at_the_same_time_do_not_see_half_a_copy(first_cell, origin, tmp_path):
+    with ThreadPoolExecutor(4) as pool:
+        places = {*pool.map(lambda _: first_cell(), range(4))}
+    assert places == {f"{tmp_path}/course-{origin[1][:9]}/utils/__init__.py"}
+    assert [path.name for path in tmp_path.iterdir()] == [f"course-{origin[1][:9]}"]
 
 
 def test_first_cell_fails_again_where_a_package_could_not_be_had(origin, tmp_path):

@@ -93,7 +93,7 @@ def padding_share(lengths, batches):
     one minibatch fill 6 of 8 places → 0.25. Raises TypeError or ValueError, naming the argument.
     """
     checks.check_lengths(lengths)
-    checks.check_batches(batches)
+    checks.check_batches(batches, len(lengths))
     places = sum(len(batch) * lengths[batch].max().item() for batch in batches)
     tokens = sum(lengths[batch].sum().item() for batch in batches)
     return 1 - tokens / places

@@ -1,5 +1,6 @@
 """Guards against bad input: each raises an error that names the argument and what was expected."""
 
+import io
 import math
 import zipfile
 from collections import OrderedDict
@@ -7,6 +8,8 @@ from collections.abc import Iterable
 
 import torch
 from torch import nn
+
+FLOATS = torch.float32, torch.float64, torch.float16, torch.bfloat16
 
 
 def _demand(fits, error, expected, got):
@@ -49,6 +52,14 @@ def _check_range(name, values, low, high):
         _demand(low <= least and most <= high, ValueError, expected, f"{least}..{most}")
 
 
+def check_line(**named):
+    """Raise TypeError or ValueError, naming the argument, unless each value is one line of text."""
+    for name, value in named.items():
+        _demand(isinstance(value, str), TypeError, f"{name} must be a string", repr(value))
+        fits = value.splitlines() == [value]
+        _demand(fits, ValueError, f"{name} must be one line of text", repr(value))
+
+
 # Text and counts
 
 
@@ -76,20 +87,25 @@ def check_tokens(**named):
         _demand(not tensors, TypeError, expected, "tensors, of which no two are the same token")
 
 
-def check_token(token, counts):
-    """Raise TypeError or ValueError where what was looked up, and not found, is many tokens.
+def check_token(token, vocab):
+    """Raise TypeError or ValueError where what is looked up, and not there, is many tokens.
 
     A tensor or a generator would count as one unknown token, and so would a word where every
     token counted is a character.
     """
+    expected = "tokens must be one token or a list of them"
+    try:
+        if token in vocab.token_to_idx:
+            return
+    except TypeError as error:  # not hashable, as a dict
+        raise TypeError(f"{expected}, got {type(token).__name__}") from error
     if isinstance(token, str):
-        words = (not isinstance(known, str) or len(known) > 1 for known in counts)
-        fits = len(token) < 2 or not counts or any(words)
+        words = (not isinstance(known, str) or len(known) > 1 for known in vocab.counts)
+        fits = len(token) < 2 or not vocab.counts or any(words)
         _demand(fits, ValueError, "tokens must be characters, as list(text) is", repr(token))
     else:
         many = isinstance(token, Iterable | slice)
         single = isinstance(token, bytes | tuple | frozenset) or not many
-        expected = "tokens must be one token or a list of them"
         _demand(single, TypeError, expected, type(token).__name__)
 
 
@@ -140,10 +156,13 @@ def check_lengths(lengths):
     _demand(lengths.min() > 0, ValueError, "lengths must be above 0", lengths.min().item())
 
 
-def check_batches(batches):
-    """Raise ValueError unless batches is a list of at least one minibatch of indices."""
+def check_batches(batches, num_texts):
+    """Raise TypeError or ValueError unless batches is a list of LongTensors of indices of texts."""
     fits = isinstance(batches, list | tuple) and batches
     _demand(fits, ValueError, "batches must be a list of at least one minibatch", repr(batches))
+    for batch in batches:
+        _check_tensor("batches", batch, 1)
+        _check_range("batches", batch, 0, num_texts - 1)
 
 
 # Models
@@ -157,9 +176,7 @@ def check_ids(X, vocab_size):
 
 def check_inputs(inputs, input_size):
     """Raise TypeError or ValueError unless inputs is (num_steps, batch_size, input_size)."""
-    _check_tensor(
-        "inputs", inputs, 3, (torch.float32, torch.float64, torch.float16, torch.bfloat16)
-    )
+    _check_tensor("inputs", inputs, 3, FLOATS)
     expected = f"inputs must have shape (num_steps, batch_size, {input_size})"
     _demand(inputs.shape[2] == input_size, ValueError, expected, tuple(inputs.shape))
 
@@ -257,7 +274,11 @@ def check_prefix(prefix):
 
 
 def check_logits(logits):
-    """Raise ValueError unless the largest logit is finite, as that of a diverged model is not."""
+    """Raise TypeError or ValueError unless logits is (vocab_size,) numbers, the largest finite.
+
+    That of a model that diverged is not.
+    """
+    _check_tensor("logits", logits, 1, (*FLOATS, torch.int64))
     largest = logits.max().item()
     expected = "logits must be finite (did training diverge?)"
     _demand(math.isfinite(largest), ValueError, expected, largest)
@@ -266,13 +287,16 @@ def check_logits(logits):
 # Checkpoints
 
 
-def check_extra(path):
-    """Raise TypeError unless what was just written to path can be read back as data."""
-    try:
-        torch.load(path, map_location="cpu", weights_only=True)
-    except Exception as error:  # of many kinds, by what stands there
-        kinds = "numbers, strings, tensors, or lists and dicts of these"
-        raise TypeError(f"extra must be made of {kinds}, got what is read as code") from error
+def check_extra(**named):
+    """Raise TypeError, naming the argument, unless each value can be written and read as data."""
+    for name, value in named.items():
+        try:
+            torch.save(value, file := io.BytesIO())
+            file.seek(0)
+            torch.load(file, map_location="cpu", weights_only=True)
+        except Exception as error:  # of many kinds, by what stands there
+            kinds = "numbers, strings, tensors, or lists and dicts of these"
+            raise TypeError(f"{name} must be made of {kinds}, got other things too") from error
 
 
 def check_checkpoint(path, model, optimizer):

@@ -44,6 +44,7 @@ SAMPLES = Path(__file__).parent / "samples"
 FACTS = Path(__file__).with_suffix(".toml")
 MISSING = "is not there"
 UNSET = {"COURSE_DATA": "COURSE_DATA is not set", "cache": "no home for a cache: set COURSE_CACHE"}
+HOMELESS = "no home is known for COURSE_CACHE={}: name a folder without ~"
 TEMPORARY = "recurrent-networks-download-"  # how the folders of unfinished downloads begin
 STALE_SECONDS = 86_400  # one as old as this belongs to no living process
 
@@ -237,6 +238,8 @@ def _search(data_set):
     """
     places = _places()
     problems = [problem for place, problem in UNSET.items() if place not in places]
+    if (cache := os.environ.get("COURSE_CACHE")) and "cache" not in places:
+        problems[-1] = HOMELESS.format(cache)
     for place, folder in places.items():
         if place == "COURSE_DATA" and not os.path.isdir(folder):
             raise DataError(f"COURSE_DATA must be a folder that can be read, got {folder}")

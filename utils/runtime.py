@@ -10,6 +10,8 @@ from operator import eq, ge, le
 import torch
 from tqdm import tqdm
 
+from utils import checks
+
 RELATIONS = {"equal": ("=", eq), "at_most": ("≤", le), "at_least": ("≥", ge)}
 PLAIN = str.maketrans({"✓": "ok", "–": "-", "≤": "<=", "≥": ">="})  # for streams without these
 
@@ -116,11 +118,16 @@ def claim(what, value, *, equal=None, at_most=None, at_least=None, quick=None, o
 
 def _say(line):
     """Print a line, with plain signs where the encoding of the output lacks one."""
+    print(_plain(line))
+
+
+def _plain(text):
+    """Return the text, with plain signs where the encoding of the output lacks one."""
+    encoding = getattr(sys.stdout, "encoding", None) or "utf-8"
     try:
-        print(line)
+        return text.encode(encoding).decode(encoding)
     except UnicodeEncodeError:
-        encoding = sys.stdout.encoding
-        print(line.translate(PLAIN).encode(encoding, "replace").decode(encoding))
+        return text.translate(PLAIN).encode(encoding, "replace").decode(encoding)
 
 
 def _short(value):
@@ -131,9 +138,13 @@ def _short(value):
 
 
 def progress(iterable, description, total=None):
-    """Wrap a long loop in a progress bar that leaves one line of plain text behind."""
+    """Wrap a long loop in a progress bar that leaves one line of plain text behind.
+
+    Raises TypeError or ValueError unless description is a string of one line.
+    """
+    checks.check_line(description=description)
     style = "{desc}: {n_fmt}/{total_fmt} in {elapsed}"
-    return tqdm(iterable, description, total, bar_format=style, file=sys.stdout)
+    return tqdm(iterable, _plain(description), total, bar_format=style, file=sys.stdout)
 
 
 def provenance(*data):

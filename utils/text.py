@@ -53,13 +53,12 @@ class Vocab:
     def __getitem__(self, tokens):
         """Return the index of one token (0 when unknown), or the indices of a list of tokens.
 
-        ``vocab[["the", "time"]]`` → ``[1, 2]``, a tuple is one token. Raises TypeError for a tensor
-        or a generator, ValueError for a word where every token is a character.
+        ``vocab[["the", "time"]]`` → ``[1, 2]``, a tuple is one token. Raises TypeError for a slice,
+        a tensor or a generator, ValueError for a word where all tokens are characters.
         """
         if isinstance(tokens, list):
             return [self[token] for token in tokens]
-        if tokens not in self.token_to_idx:
-            checks.check_token(tokens, self.counts)
+        checks.check_token(tokens, self)
         return self.token_to_idx.get(tokens, 0)
 
     def to_tokens(self, indices):

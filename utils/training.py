@@ -136,14 +136,14 @@ def save_checkpoint(path, model, optimizer, **extra):
     """Write the weights, the optimizer's state and extra to a file, whole or not at all.
 
     extra: numbers, strings, tensors, or lists and dicts of these, such as the step reached.
-    Raises TypeError where extra holds what could not be read back as data. A file that was there
-    stays until the new one is whole.
+    Raises TypeError that names what could not be read back as data, before anything is written. A
+    file that was there stays until the new one is whole.
     """
     states = {"model": model.state_dict(), "optimizer": optimizer.state_dict(), "extra": extra}
+    checks.check_extra(model=states["model"], optimizer=states["optimizer"], **extra)
     states["written_by"] = type(optimizer).__name__, str(torch.__version__)
     with TemporaryDirectory(dir=Path(path).parent) as folder:
         torch.save(states, Path(folder) / "checkpoint")
-        checks.check_extra(Path(folder) / "checkpoint")
         os.replace(Path(folder) / "checkpoint", path)  # atomic: within one file system
 
 
