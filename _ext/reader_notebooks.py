@@ -19,12 +19,12 @@ from sphinx.util.docutils import SphinxDirective
 
 SET_UP = """\
 # Fetches the course's helpers, where they are missing, into a folder beside; changes nothing else.
-import os, shutil, subprocess, sys, tempfile, urllib.request
+import contextlib, os, shutil, subprocess, sys, tempfile, urllib.request
 from importlib.util import find_spec
 from pathlib import Path
 ADDRESS, COMMIT = "{address}", "{commit}"
 NEEDS = "{needs}".split()
-found, folder = find_spec("utils"), Path(f"course-{{COMMIT:.9}}").resolve()
+found, folder = find_spec("utils"), Path(f"course-{{COMMIT:.9}}")
 if not (found and Path(str(found.origin)).with_name("datasets.toml").exists()):
     found and print("Not the course's utils:", found.origin or [*found.submodule_search_locations])
     [sys.modules.pop(name) for name in [*sys.modules] if name.split(".")[0] == "utils"]
@@ -36,8 +36,9 @@ if not (found and Path(str(found.origin)).with_name("datasets.toml").exists()):
             else:
                 archive, _ = urllib.request.urlretrieve(f"{{ADDRESS}}/archive/{{COMMIT}}.zip")
                 shutil.unpack_archive(archive, f"{{new}}/all", "zip")
-            folder.exists() or Path(new, "all").rename(folder)
-    home = next(folder.rglob("utils/datasets.toml")).parents[1]
+            with contextlib.suppress(OSError):  # another notebook was faster
+                Path(new, "all").rename(folder)
+    home = next(folder.resolve(strict=True).rglob("utils/datasets.toml")).parents[1]
     if absent := [n for n in NEEDS if not (find_spec(m := n.split("=")[0]) or (home / m).exists())]:
         pip = [sys.executable, "-m", "pip", "install", "-q", "--no-deps", "--target", home]
         subprocess.run(pip + absent, env={{**os.environ, "TMPDIR": str(home)}}, check=True)
