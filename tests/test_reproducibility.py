@@ -7,22 +7,16 @@ the book was made with the samples as well, and the outputs that follow from the
 """
 
 import re
-import sys
 from itertools import cycle
-from pathlib import Path
 
-import nbformat
 import pytest
+from compare import code_cells, compared, missing_tags, provenance
+from cores import CORES, keep_to
 from nbclient import NotebookClient
 from nbformat.v4 import new_code_cell, new_notebook
+from notebooks import CHAPTERS, ROOT, read
 
-ROOT = Path(__file__).parents[1]
-CHAPTERS = sorted((ROOT / "chapters").glob("*.ipynb"))
-sys.path.insert(0, str(ROOT / "_ext"))
-from compare import code_cells, compared, missing_tags, provenance  # noqa: E402
-from cores import CORES, keep_to  # noqa: E402
-
-from utils import datasets  # noqa: E402
+from utils import datasets
 
 IN_TURN_ON_A_CORE = [  # the cores deal out the chapters among them, and each is one worker's
     pytest.param(path, core, id=path.stem, marks=pytest.mark.xdist_group(f"core {core}"))
@@ -41,11 +35,6 @@ def other_surroundings(monkeypatch, tmp_path):
     settings |= {"OMP_NUM_THREADS": "2", "PYTHONHASHSEED": "1"}
     for name, value in settings.items():
         monkeypatch.setenv(name, value)
-
-
-def read(path):
-    """Return a notebook with its stored outputs."""
-    return nbformat.read(path, as_version=4)
 
 
 def differences(stored, executed, missing=None):

@@ -142,15 +142,10 @@ def test_quick_replaces_the_bound_on_the_quick_profile_only(monkeypatch):
         runtime.claim("n", 5.0, at_most=1.1, quick=6)
 
 
-@pytest.mark.parametrize("given", [{}, {"equal": 1, "at_most": 2}])
-def test_a_claim_of_a_number_needs_exactly_one_bound(given):
+@pytest.mark.parametrize("given", [{"n": 1}, {"n": 1, "equal": 1, "at_most": 2}, {"quick": False}])
+def test_a_claim_needs_one_bound_and_what_is_true_or_false_none_for_quick_runs(given):
     with pytest.raises(TypeError, match="one of equal, at_most, at_least"):
-        runtime.claim("n", 1, **given)
-
-
-def test_what_is_true_or_false_has_no_other_bound_for_quick_runs():
-    with pytest.raises(TypeError, match="one of equal, at_most, at_least"):
-        runtime.claim("n", True, quick=False)
+        runtime.claim("n", given.pop("n", True), **given)
 
 
 def test_seed_repeats():
