@@ -188,12 +188,12 @@ def test_colab():
 
 def record():
     """store the outputs of a full run with the real data; NOTEBOOKS=chapters/09_imdb.ipynb"""
-    given = os.environ.get("NOTEBOOKS", "chapters/*.ipynb")
-    paths = [path for name in given.split() for path in sorted(glob(name)) or [name]]
+    names = os.environ.get("NOTEBOOKS", "chapters/*.ipynb").split()
+    paths = [path for name in names for path in sorted(glob(name)) or [name]]
     wrong = [path for path in paths if not (path.endswith(".ipynb") and Path(path).is_file())]
     if wrong or not paths:
-        said = f"NOTEBOOKS={given} names {wrong[0] + ', which is' if wrong else ''} no notebook."
-        sys.exit(f"{said} Such as this does: {MAKE} record NOTEBOOKS=chapters/09_imdb.ipynb")
+        said = f"There is no notebook {wrong[0]}." if wrong else "NOTEBOOKS names no notebook."
+        sys.exit(f"{said} Name one, such as: {MAKE} record NOTEBOOKS=chapters/09_imdb.ipynb")
     tool("python", "-c", CHINESE)
     full = {"COURSE_PROFILE": "full", "COURSE_REQUIRE_DATA": "1"}
     tool("python", "_ext/chapter_runs.py", *paths, **full)

@@ -257,7 +257,7 @@ def test_record_says_what_is_no_notebook_and_takes_patterns(tree):
         (tree / "chapters" / name).touch()
     for wrong in ["", "chapters", "chapters/03*.ipynb", "chapters/0*.ipynb chapters/a.txt"]:
         said = words(make(tree, "record", f"NOTEBOOKS={wrong}"))
-        assert said.startswith(f"NOTEBOOKS={wrong} names ") and "no notebook. Such as this" in said
+        assert f" no notebook{wrong and ' '}{wrong.rpartition(' ')[2]}. Name one, such as: " in said
     assert not calls(tree, "chapter_runs")
     make(tree, "record", "NOTEBOOKS=chapters/0*.ipynb")
     make(tree, "record")

@@ -296,7 +296,7 @@ def check_extra(**named):
             torch.load(file, map_location="cpu", weights_only=True)
         except Exception as error:  # of many kinds, by what stands there
             kinds = "numbers, strings, tensors, or lists and dicts of these"
-            raise TypeError(f"{name} must be made of {kinds}, got other things too") from error
+            raise TypeError(f"{name} must be made of {kinds}, got what is none of these") from error
 
 
 def check_checkpoint(path, model, optimizer):
