@@ -229,8 +229,7 @@ def test_search_shows_passages_of_the_article(tab, address):
     assert len(pages) > 5
 
 
-# --- What is read off the files ---
-
+# --- What is read off the files
 # HTML that browsers, screen readers or the validator take for something else.
 WRONG = "[role=doc-biblioentry], summary[aria-label], summary p, th > p:empty, [scriptlevel], "
 WRONG += "img[style*=width]"
@@ -269,9 +268,7 @@ def test_links_lead_somewhere_and_the_head_says_what_the_page_is_about(name):
     assert (page.parent / said["og:image"]).resolve().is_file()
 
 
-# --- The packed site ---
-
-
+# --- The packed site
 @needs_browser
 @pytest.mark.xdist_group("browser 1")
 def test_packed_site_works_from_a_folder(address, tab, tmp_path):
@@ -289,8 +286,7 @@ def test_packed_site_works_from_a_folder(address, tab, tmp_path):
     assert troubles == []
 
 
-# --- The checks themselves ---
-
+# --- The checks themselves
 FAULTY = f"""<!doctype html><html data-theme="dark"><head><title>Faults</title></head>
 <body style="background: #121212; margin: 0"><main class="bd-article"><figure>
 <img src="ink.svg" alt="ink.svg" style="width: 290px">

@@ -103,9 +103,7 @@ def paper_gru(inputs, H, weights):
     return torch.stack(states), H[None]
 
 
-# --- parity ----------------------------------------------------------------------------------
-
-
+# --- parity
 @states
 @sizes
 @pytest.mark.parametrize("name", ["GRU, reset after", "LSTM"])

@@ -73,8 +73,7 @@ def classify(X, lengths, layers=(GRU,), table=None):
     return Classifier(table, layers, last_state, nn.Linear(4, 1))(X, lengths)
 
 
-# --- numbers ---------------------------------------------------------------------------------
-
+# --- numbers
 POSITIVE = [
     ("vocab_size", lambda n: RNNScratch(n, 4)),
     ("num_hiddens", lambda n: RNNScratch(4, n)),
@@ -132,8 +131,7 @@ def test_bounds_from_above_and_none():
     assert run(clip=math.inf).perplexities
 
 
-# --- one call, one error ---------------------------------------------------------------------
-
+# --- one call, one error
 X, LENGTHS = torch.zeros(2, 3).long(), torch.tensor([3, 1])
 NOT_LONG = None, [1, 2], np.array([1, 2]), torch.ones(2), torch.ones(2).int(), torch.ones(2).bool()
 NOT_TOKENS = None, 3, "the time", b"time", {"a"}, frozenset("a"), [["the"]], IDS, [IDS[0]]
@@ -244,9 +242,7 @@ def test_ids_of_a_classifier_whose_table_is_part_of_a_chain():
     assert classify(X + 5, LENGTHS, table=lambda ids: torch.ones(*ids.shape, 3)).shape == (2,)
 
 
-# --- states ----------------------------------------------------------------------------------
-
-
+# --- states
 @pytest.mark.parametrize("name", MODELS)
 def test_a_wrong_state_is_refused_and_never_read(name):
     """By PyTorch's layer itself, in its own words, or by ours."""
@@ -265,9 +261,7 @@ def test_a_wrong_state_is_refused_and_never_read(name):
             model(X, state)
 
 
-# --- training that could not work ------------------------------------------------------------
-
-
+# --- training that could not work
 def test_an_optimizer_of_another_model_is_refused_and_one_of_a_part_of_this_one_is_not():
     model, other = MODELS["RNNScratch"](), MODELS["RNNScratch"]()
     theirs = torch.optim.SGD(other.parameters(), 1.0)

@@ -57,9 +57,7 @@ def gradients(model, logits):
     return {name: p.grad.clone() for name, p in named if p.grad is not None}
 
 
-# --- Parity ----------------------------------------------------------------------------------
-
-
+# --- Parity
 @directions
 @pytest.mark.parametrize("pool", POOLS)
 @pytest.mark.parametrize("kind", LAYERS)
@@ -85,9 +83,7 @@ def test_equals_reading_each_text_alone_whatever_the_padding(kind, pool, num_dir
             close(ours[name], expected[name])
 
 
-# --- reverse, last_state, max_and_mean -------------------------------------------------------
-
-
+# --- reverse, last_state, max_and_mean
 @settings(max_examples=40)
 @given(
     texts=st.lists(st.lists(st.integers(0, 9), min_size=1, max_size=9), min_size=1, max_size=6),

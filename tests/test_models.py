@@ -66,9 +66,7 @@ def close(actual, expected):
     torch.testing.assert_close(actual, expected, rtol=0, atol=1e-10)
 
 
-# --- RNNScratch ------------------------------------------------------------------------------
-
-
+# --- RNNScratch
 def test_scratch_starts_small_and_with_biases_of_zero():
     torch.manual_seed(0)
     model = RNNScratch(28, 64, sigma=0.3)
@@ -112,9 +110,7 @@ def test_scratch_equals_language_model_over_torch(sizes, with_state):
         close(a, b.T if a.dim() == 2 and parameter is not H else b)
 
 
-# --- LanguageModel over every layer ----------------------------------------------------------
-
-
+# --- LanguageModel over every layer
 @states
 @every_layer
 def test_equals_embedding_layer_and_linear_by_hand(case, with_state):
@@ -151,9 +147,7 @@ def test_learns_a_cycle_with_carried_state_evaluates_and_writes(case, precision)
     assert text.startswith("abca") and len(text.replace("<unk>", "?")) == 4 + 6
 
 
-# --- dropout ---------------------------------------------------------------------------------
-
-
+# --- dropout
 def test_dropout_acts_on_what_enters_and_what_leaves_the_layer_and_on_nothing_else():
     torch.manual_seed(0)
     model = LanguageModel(nn.GRU(NUM_INPUTS, NUM_HIDDENS, 2), VOCAB_SIZE, dropout=0.5)

@@ -4,14 +4,12 @@ import os
 import re
 import subprocess
 import sys
-from pathlib import Path
 
 import nbformat
 from broken import BROKEN
 from nbformat.v4 import new_code_cell, new_notebook, new_output
+from notebooks import KERNEL, ROOT
 
-ROOT = Path(__file__).parents[1]
-KERNEL = {"name": "python3", "display_name": "Python 3", "language": "python"}
 REPORT = "cells compared with their stored outputs, or executed only"
 SAID = "(2, 3): 1,234 = 1,234 and 0.51 of the words\n"
 CHANGES = [("3)", "4)"), ("= 1,234", "= 1,235"), ("0.51", "0.52"), ("0.51", "0.510"), ("ds", "d")]

@@ -4,16 +4,14 @@ import ast
 import re
 import sys
 from importlib.metadata import distribution, packages_distributions
-from pathlib import Path
 
 import nbformat
 import yaml
+from notebooks import ROOT
 from packaging.requirements import Requirement
 from packaging.utils import canonicalize_name as canonical
 
-ROOT = Path(__file__).parents[1]
-sys.path.insert(0, str(ROOT))
-import course  # noqa: E402
+import course
 
 CODE = [*ROOT.glob("*.py"), ROOT / ".ci/published.py"]
 FOLDERS = ["utils", "_ext", "tests", "benchmarks"]

@@ -4,18 +4,15 @@ import io
 import os
 import subprocess
 import sys
-from pathlib import Path
 from types import SimpleNamespace
 
+import chapter_runs
 import pytest
+import surroundings
 import torch
+from notebooks import ROOT
 
 from utils import runtime
-
-ROOT = Path(__file__).parents[1]
-sys.path.insert(0, str(ROOT / "_ext"))
-import chapter_runs  # noqa: E402
-import surroundings  # noqa: E402
 
 REAL = SimpleNamespace(name="book", is_sample=False, source="folder", sha256="0" * 64)
 SAMPLE = SimpleNamespace(name="book", is_sample=True, source="sample: 没有", sha256="1" * 64)

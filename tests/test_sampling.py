@@ -51,9 +51,7 @@ def close(actual, expected, atol=1e-12):
     torch.testing.assert_close(actual, expected, rtol=0, atol=atol)
 
 
-# --- generate --------------------------------------------------------------------------------
-
-
+# --- generate
 def read_again(model, vocab, prefix, num_tokens, pick):
     """Return what generate should: the whole text is read anew for each character."""
     ids = vocab[list(prefix)]
@@ -89,9 +87,7 @@ def test_writes_without_dropout_or_graph_and_leaves_the_model_in_evaluation(voca
     assert not any(seen) and not model.training
 
 
-# --- temperature -----------------------------------------------------------------------------
-
-
+# --- temperature
 @given(logits=many_logits, temperature=temperatures)
 @example(logits=torch.tensor([1.0, 3.0, 2.0]), temperature=1e-300)
 @example(logits=torch.tensor([3.0, 1.0, 3.0]), temperature=1e300)
@@ -128,9 +124,7 @@ def test_a_logit_of_minus_infinity_is_never_kept(settings):
     close(probs, [0.5, 0, 0.5, 0])
 
 
-# --- top_k and top_p -------------------------------------------------------------------------
-
-
+# --- top_k and top_p
 @given(logits=many_logits, top_k=st.integers(1, 50))
 @example(logits=torch.zeros(40), top_k=7)
 def test_top_k_keeps_exactly_k_and_of_equals_the_earlier(logits, top_k):
@@ -180,9 +174,7 @@ def test_top_p_reached_exactly_is_enough_and_one_keeps_even_tiny_tails():
         assert (probabilities(logits, top_p=top_p) > 0).sum() == kept
 
 
-# --- sampler ---------------------------------------------------------------------------------
-
-
+# --- sampler
 ONE_IN_1000 = {1: 10.8, 2: 13.8, 3: 16.3}  # degrees of freedom: bound of chi squared
 ALL_AT_ONCE = {"temperature": 1.5, "top_k": 3, "top_p": 0.9}
 

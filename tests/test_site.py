@@ -100,8 +100,7 @@ class Book:
         return words(soup(self.html / f"chapters/{name}.html").get_text())
 
 
-# --- Builds, one after another, by what was done before each ---
-
+# --- Builds, one after another, by what was done before each
 PICTURE = """from IPython.display import display
 display({"image/png": "iVBORw0KGgo=", "text/plain": str(id(display)) + "!"}, raw=True)"""
 CLAIMS = """from utils.runtime import claim
@@ -226,9 +225,7 @@ def test_nothing_is_executed_where_no_pages_are_written(tmp_path):
     assert app.chapters == {} and not (tmp_path / "runs").exists()
 
 
-# --- What a run depends on ---
-
-
+# --- What a run depends on
 @pytest.fixture
 def root(tmp_path):
     """Return a folder with what a run's key looks at."""
@@ -288,9 +285,7 @@ def test_a_run_depends_on_its_own_data_and_on_what_stood_in(root, source, missin
     assert found.run is None
 
 
-# --- The built site ---
-
-
+# --- The built site
 @pytest.mark.parametrize("path", CHAPTERS, ids=lambda path: path.stem)
 def test_page_and_status_tell_of_the_record_and_of_the_run(path):
     """Every output and figure stands on the page, the date in the line under its title."""

@@ -13,9 +13,7 @@ TOKENS = ["the", "time", "machine", "by", "the", "time", "traveller"]
 token_lists = st.lists(st.text(max_size=3) | st.integers() | st.tuples(st.text(max_size=2)))
 
 
-# --- normalize and tokenize ------------------------------------------------------------------
-
-
+# --- normalize and tokenize
 @pytest.mark.parametrize(
     ("text", "clean"),
     [
@@ -40,9 +38,7 @@ def test_tokenize():
     assert tokenize("白日，", "char") == ["白", "日", "，"]
 
 
-# --- Vocab -----------------------------------------------------------------------------------
-
-
+# --- Vocab
 def test_unknown_tokens_are_0():
     vocab = Vocab(TOKENS)
     assert vocab[["the", "morlock", 7, None, ("the",)]] == [1, 0, 0, 0, 0]
