@@ -12,8 +12,8 @@ from utils import checks
 class NGramModel:
     """Counts of the next token after contexts of 0..order-1 tokens, mixed from short to long.
 
-    p(x | context) = (count(context, x) + d · p(x | shorter context)) / (count(context) + d), with
-    d the number of distinct tokens seen after the context, from 1 / vocab_size at the bottom.
+    p(x | c) = (N(c, x) + D(c) · p(x | shorter c)) / (N(c) + D(c)), from 1 / vocab_size at the bottom,
+    with N(c, x) and N(c) how often x and anything follow the context c, D(c) the distinct tokens.
     Source: Witten and Bell (1991), https://doi.org/10.1109/18.87000
     """
 
