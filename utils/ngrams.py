@@ -12,7 +12,7 @@ from utils import checks
 class NGramModel:
     """Counts of the next token after contexts of 0..order-1 tokens, mixed from short to long.
 
-    p(x | c) = (N(c, x) + D(c) · p(x | shorter c)) / (N(c) + D(c)), from 1 / vocab_size at the bottom,
+    p(x | c) = (N(c, x) + D(c) · p(x | shorter c)) / (N(c) + D(c)), at the bottom 1 / vocab_size,
     with N(c, x) and N(c) how often x and anything follow the context c, D(c) the distinct tokens.
     Source: Witten and Bell (1991), https://doi.org/10.1109/18.87000
     """
