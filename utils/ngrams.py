@@ -12,9 +12,9 @@ from utils import checks
 class NGramModel:
     """Counts of the next token after contexts of 0..order-1 tokens, mixed from short to long.
 
-    p(x | context) = (count(context, x) + d · p(x | shorter context)) / (count(context) + d), with
-    d the number of distinct tokens seen after the context, from 1 / vocab_size at the bottom.
-    Source: Witten and Bell (1991), https://doi.org/10.1109/18.87000
+    p(x | c) = (N(c, x) + D(c) · p(x | shorter c)) / (N(c) + D(c)), at the bottom 1 / vocab_size,
+    with N(c, x) and N(c) how often x and anything follow the context c, D(c) the distinct tokens.
+    Source: "method C" in Witten and Bell (1991), https://doi.org/10.1109/18.87000
     """
 
     def __init__(self, order, vocab_size):
@@ -36,7 +36,7 @@ class NGramModel:
         The list ends at the longest context that the text holds, order - 1 tokens at most.
         """
         lengths = range(min(len(context), self.order - 1) + 1)
-        counts = (self.counts.get(tuple(context[len(context) - n :])) for n in lengths)
+        counts = (self.counts.get(tuple(context[len(context) - length :])) for length in lengths)
         return [counter for counter in counts if counter]
 
     def probability(self, token, context):
