@@ -19,6 +19,7 @@ FOR_ALL = {"runtime", "checks"}  # what every module of utils may import
 # Modules whose public definitions are each written out in the chapter that teaches them.
 TAUGHT = ["text", "batching", "ngrams", "models", "training", "sampling"]
 GUARD = "check_"  # guards against bad input stand in utils.checks and are called in utils alone
+SPEAK_OF_THE_RECORD = CHAPTERS[:5]  # those whose text and claims are in their final form
 PRIVATE_PATHS = re.compile(r"/(home|root|tmp|work|Users)/")
 
 
@@ -121,6 +122,15 @@ def test_what_is_not_compared_is_claimed(chapter):
         if "nbval-ignore-output" in tags(cell):
             assert calls(cell, "claim") or calls(following, "claim"), cell.source
         assert not {"nbval-skip", "skip-execution", "raises-exception"} & set(tags(cell))
+
+
+@pytest.mark.parametrize("path", SPEAK_OF_THE_RECORD, ids=lambda path: path.stem)
+def test_text_speaks_of_the_record_and_claims_are_sentences(path):
+    notebook = read(path)
+    for cell in notebook.cells:
+        assert not re.search(r"\b(full|quick)[ -]profile|\bprofile\b", cell.source), cell.source
+    printed = "".join(o.get("text", "") for c in code_cells(notebook) for o in c.outputs)
+    assert "✓ " in printed and not re.search(r"^✓ .*: (True|False) =", printed, re.M)
 
 
 def test_ends_with_the_provenance_of_a_full_run_on_the_real_data(chapter):
