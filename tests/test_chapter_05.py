@@ -46,4 +46,4 @@ def test_forecasts_are_judged_on_their_own_targets(chapter):
     assert chapter.errors(last + ahead, x, chapter.wave.window).max() == 0
     assert torch.equal(chapter.errors(last + 0 * ahead, x, chapter.wave.window), ahead.square())
     sine = torch.sin(0.01 * x)
-    assert chapter.errors(chapter.linear_rule(sine), sine, chapter.wave.window).max() < 1e-3
+    assert chapter.errors(chapter.linear_rule(sine), sine, chapter.wave.window).max() < 2e-3
