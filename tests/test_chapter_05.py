@@ -1,4 +1,4 @@
-"""Chapter 05: what fits through the ways of handing over a state."""
+"""Chapter 05: what fits through the ways of handing over a state, and how forecasts are judged."""
 
 import pytest
 import torch
@@ -10,7 +10,8 @@ from utils.models import RNNScratch
 @pytest.fixture(scope="module")
 def chapter():
     """Return what the chapter defines, without its experiments."""
-    return definitions(5, "Handover")
+    names = ["Handover", "linear", "WaveConfig", "wave", "linear_rule", "errors"]
+    return definitions(5, *names)
 
 
 def test_a_free_state_is_the_scratch_model(chapter):
@@ -24,12 +25,25 @@ def test_a_free_state_is_the_scratch_model(chapter):
     torch.testing.assert_close(ours(X)[0], elman(X)[0])
 
 
-def test_output_to_output_sees_no_two_characters_together(chapter):
-    """Its logits are a sum over the characters: exchanging two of them changes it by parts."""
+@pytest.mark.parametrize("kind", ["output → output", "hidden → hidden"])
+def test_a_sum_sees_no_two_characters_together(chapter, kind):
+    """Exchanging two characters changes its logits by parts; with a tanh in between it does not."""
     torch.manual_seed(0)
-    model = chapter.Handover("output → output", 5, 12).double()
-    logits = {
-        pair: model(torch.tensor([pair]))[0][-1, 0] for pair in ((0, 1), (2, 1), (0, 3), (2, 3))
-    }
-    mixed = logits[0, 1] - logits[2, 1] - logits[0, 3] + logits[2, 3]
+    model = chapter.Handover(kind, 5, 12, sigma=1.0).double()
+    model.activation = torch.tanh if kind == "output → output" else chapter.linear
+    pairs = torch.tensor([(0, 1), (2, 1), (0, 3), (2, 3)])
+    mixed = model(pairs)[0][-1].T @ torch.tensor([1.0, -1, -1, 1]).double()
     torch.testing.assert_close(mixed, torch.zeros_like(mixed))
+    if kind == "hidden → hidden":
+        model.activation = torch.tanh
+        assert (model(pairs)[0][-1].T @ torch.tensor([1.0, -1, -1, 1]).double()).abs().max() > 0.1
+
+
+def test_forecasts_are_judged_on_their_own_targets(chapter):
+    x = torch.arange(float(chapter.wave.num_points))
+    ahead = torch.arange(1, chapter.wave.max_horizon + 1)
+    last = x.unfold(0, chapter.wave.window, 1)[:-1, -1:]
+    assert chapter.errors(last + ahead, x, chapter.wave.window).max() == 0
+    assert torch.equal(chapter.errors(last + 0 * ahead, x, chapter.wave.window), ahead.square())
+    sine = torch.sin(0.01 * x)
+    assert chapter.errors(chapter.linear_rule(sine), sine, chapter.wave.window).max() < 2e-3
