@@ -9,16 +9,17 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from utils.ngrams import NGramModel, draw, sample
+from utils.ngrams import KneserNey, NGramModel, draw, sample
 
 VOCAB_SIZE = 5
 id_lists = st.lists(st.integers(0, VOCAB_SIZE - 1), max_size=40)
 ABRACADABRA = [1, 2, 3, 1, 4, 1, 0, 1, 2, 3, 1]  # a b r a c a d a b r a
 
 
+@pytest.mark.parametrize("kind", [NGramModel, KneserNey])
 @given(ids=id_lists, context=id_lists, order=st.integers(1, 5))
-def test_probabilities_are_positive_and_sum_to_one(ids, context, order):
-    model = NGramModel(order, VOCAB_SIZE).fit(ids)
+def test_probabilities_are_positive_and_sum_to_one(kind, ids, context, order):
+    model = kind(order, VOCAB_SIZE).fit(ids)
     ps = [model.probability(token, context) for token in range(VOCAB_SIZE)]
     assert min(ps) > 0 and sum(ps) == pytest.approx(1)
 
@@ -54,6 +55,17 @@ def test_bigram_by_hand():
     assert model.probability(2, []) == pytest.approx(p_b)
     assert model.probability(2, [1]) == pytest.approx((2 + 3 * p_b) / (4 + 3))
     assert model.probability(5, [1]) == pytest.approx(3 * (5 / 6 / 16) / 7)
+
+
+def test_kneser_ney_by_hand():
+    model = KneserNey(2, 6).fit(ABRACADABRA)
+    p_b = (1 - 0.9 + 0.9 * 5 / 6) / 7  # one of the 7 distinct pairs ends in b; 5 letters follow
+    assert model.probability(2, []) == pytest.approx(p_b)
+    assert model.probability(2, [1]) == pytest.approx((2 - 0.9 + 0.9 * 3 * p_b) / 4)
+    with pytest.raises(ValueError, match=r"fit takes one text, once, got 6 contexts before"):
+        model.fit(ABRACADABRA)
+    with pytest.raises(ValueError, match=r"ids must lie in 0..5"):
+        model.probability(6, [])
 
 
 def test_unseen_context_falls_back():

@@ -2,10 +2,13 @@
 
 import itertools
 import sys
+from collections import Counter
 
 import matplotlib as mpl
 import nbclient
 import pytest
+from matplotlib.colors import to_hex
+from matplotlib.patches import ArrowStyle, FancyArrowPatch
 from notebooks import notebook
 
 mpl.use("agg")
@@ -44,6 +47,53 @@ def test_cell_diagram_shows_the_gates_and_products_of_the_equations(name, gates,
     assert sum("tanh" in label for label in labels) == (2 if name == "LSTM" else 1)
     with pytest.raises(ValueError, match="name must be one of RNN, GRU, LSTM, got 'MGU'"):
         plotting.cell_diagram("MGU")
+
+
+def arrows_of(ax):
+    return [patch for patch in ax.patches if isinstance(patch, FancyArrowPatch)]
+
+
+def test_a_step_of_a_cell_lights_up_its_path_and_nothing_else():
+    for name, cell in plotting.CELLS.items():
+        arrows = plotting._pairs(cell["paths"])
+        for step, paths in cell.get("steps", {}).items():
+            lit = plotting._pairs(paths)
+            assert set(lit) < set(arrows), (name, step)
+            ax = plotting.cell_diagram(name, highlight=step)
+            colors = Counter(to_hex(a.get_edgecolor()).upper() for a in arrows_of(ax))
+            assert colors == {plotting.LIT: len(lit), plotting.UNLIT: len(arrows) - len(lit)}
+            shown = {cell["boxes"][box][2] for pair in lit for box in pair} - {""}
+            bright = {t.get_text() for t in ax.texts if t.get_color() != plotting.UNLIT} - {""}
+            assert bright == shown, (name, step)
+    with pytest.raises(ValueError, match=r"highlight must be one of None, forget, .*got 'reset'"):
+        plotting.cell_diagram("LSTM", highlight="reset")
+
+
+def test_dots_stand_where_lines_fork_and_heads_where_they_merge():
+    boxes = {name: (x, y, "", "bend") for name, (x, y) in {"fork": (1, 0), "turn": (2, 0)}.items()}
+    boxes |= {"a": (0, 0, "", "op"), "b": (1, 1, "", "op"), "side": (2, -1, "", "op")}
+    boxes |= {"merge": (3, 0, "", "bend"), "under": (3, -1, "", "op"), "c": (4, 0, "", "op")}
+    pairs = [("a", "fork"), ("fork", "b"), ("fork", "turn"), ("turn", "merge"), ("under", "merge")]
+    ax = plotting.diagram(boxes, [*pairs, ("merge", "c")])
+    dots = [p.center for p in ax.patches if getattr(p, "radius", 0) == plotting.RADIUS["fork"]]
+    assert dots == [(1, 0)]
+    heads = [isinstance(a.get_arrowstyle(), ArrowStyle.CurveFilledB) for a in arrows_of(ax)]
+    assert dict(zip(pairs, heads, strict=False)) == {
+        ("a", "fork"): False,
+        ("fork", "b"): True,
+        ("fork", "turn"): False,
+        ("turn", "merge"): False,
+        ("under", "merge"): True,
+    }
+
+
+@pytest.mark.parametrize(("name", "states"), [("RNN", 1), ("GRU", 1), ("LSTM", 2)])
+def test_a_chain_opens_the_cell_in_the_middle(name, states):
+    ax, alone = plotting.cell_chain(name), plotting.cell_diagram(name)
+    texts = Counter(text.get_text() for text in ax.texts if text.get_text())
+    inside = Counter(text.get_text() for text in alone.texts if text.get_text())
+    assert texts - inside == {name: 2, "$X_{t-1}$": 1, "$X_{t+1}$": 1}
+    assert len(arrows_of(ax)) == len(arrows_of(alone)) + 2 * states + 2  # and two inputs
 
 
 def test_cells_share_a_frame():

@@ -124,6 +124,11 @@ def check_id_list(ids, vocab_size):
     _demand(not outside, ValueError, f"ids must lie in 0..{vocab_size - 1}", outside)
 
 
+def check_unfitted(counts):
+    """Raise ValueError unless counts is empty: a Kneser-Ney model takes one text."""
+    _demand(not counts, ValueError, "fit takes one text, once", f"{len(counts)} contexts before")
+
+
 # Minibatches
 
 

@@ -56,6 +56,39 @@ class NGramModel:
         return -sum(math.log(p) for p in map(self.probability, ids, contexts))
 
 
+class KneserNey(NGramModel):
+    """An n-gram model whose shorter contexts count the distinct tokens before them, not the text.
+
+    p(x | c) = (max(N(c, x) − d, 0) + d · D(c) · p(x | shorter c)) / N(c), at the bottom
+    1 / vocab_size; N counts the text for the longest contexts alone. It is fitted once.
+    Source: Kneser and Ney (1995), https://doi.org/10.1109/ICASSP.1995.479394
+    """
+
+    discount = 0.9  # taken off every count
+
+    def fit(self, ids):
+        """Count one text, a list of ids; return the model. Raises ValueError the second time."""
+        checks.check_unfitted(self.counts)
+        counts = super().fit(ids).counts
+        self.counts = {c: x for c, x in counts.items() if len(c) == self.order - 1}
+        for context, following in counts.items():
+            if context:
+                self.counts.setdefault(context[1:], Counter()).update(following.keys())
+        return self
+
+    def probability(self, token, context):
+        """Return p(token | the last order - 1 tokens of the list context).
+
+        Raises TypeError or ValueError where token or context is no id.
+        """
+        checks.check_id_list([token, *context], self.vocab_size)
+        p = 1 / self.vocab_size
+        for counts in self.followers(context):
+            left = max(counts[token] - self.discount, 0)
+            p = (left + self.discount * len(counts) * p) / counts.total()
+        return p
+
+
 def sample(model, context, num_tokens):
     """Return num_tokens ids drawn from an NGramModel one after another, each given those before.
 
