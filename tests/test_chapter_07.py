@@ -11,7 +11,7 @@ from utils import d2l
 from utils.models import GRUScratch, LanguageModel
 
 NAMES = "gru_step", "plain_unit", "three_units", "copy_weights", "descent", "adam", "hold"
-NAMES += "update_gates", "longest_copy"
+NAMES += "update_gates", "losses_of", "cost_of_erasing"
 
 
 @pytest.fixture(scope="module")
@@ -103,5 +103,18 @@ def test_update_gates_are_those_that_mix_the_states(chapter):
         H = chapter.gru_step((x @ ours.W_x + ours.b)[None], H, ours.W_h, ours.b_hn)
 
 
-def test_longest_copy(chapter):
-    assert chapter.longest_copy("abcxyz", "--bcx--z") == 3
+def test_an_erasure_costs_what_the_predictions_after_it_lose(chapter):
+    torch.manual_seed(0)
+    model, ids = LanguageModel(nn.GRU(3, 4), 6), torch.randint(6, (30,))
+    with torch.no_grad():
+        costs = chapter.cost_of_erasing(model, ids)  # (10, num_windows)
+        assert costs.shape == (10, 20)
+        assert costs[:, 0].abs().max() < 1e-5  # at the start the state is zero anyway
+        whole, after = (chapter.losses_of(model, part) for part in (ids, ids[7:18]))
+        torch.testing.assert_close(costs[:, 7], after - whole[7:17])
+        hiddens, _ = model.layer(model.embedding(ids[:-1, None]))
+        logits, _ = model(ids[None, 7:17], hiddens.mean(dim=0, keepdim=True))
+        after = nn.functional.cross_entropy(logits[:, 0], ids[8:18], reduction="none")
+        torch.testing.assert_close(
+            chapter.cost_of_erasing(model, ids, True)[:, 7], after - whole[7:17]
+        )

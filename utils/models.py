@@ -151,7 +151,10 @@ def gru_step(x, H, W_h, b_hn=None):
     x_r, x_z, x_h = x.chunk(3, dim=1)
     W_hr, W_hz, W_hh = W_h.chunk(3, dim=1)
     R, Z = (x_r + H @ W_hr).sigmoid(), (x_z + H @ W_hz).sigmoid()
-    recurrent = (R * H) @ W_hh if b_hn is None else R * (H @ W_hh + b_hn)
+    if b_hn is None:
+        recurrent = (R * H) @ W_hh  # the reset gate before the product
+    else:
+        recurrent = R * (H @ W_hh + b_hn)  # after it, as in nn.GRU
     candidate = (x_h + recurrent).tanh()
     return Z * H + (1 - Z) * candidate
 
