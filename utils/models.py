@@ -143,23 +143,23 @@ def max_and_mean(hiddens, lengths):
 def gru_step(x, H, W_h, b_hn=None):
     """Return the next state (batch_size, num_hiddens) of a gated recurrent unit.
 
-    R, Z = σ(x + H W_h), N = tanh(x_n + (R ∘ H) W_hn), H ← Z ∘ H + (1 − Z) ∘ N, where x
-    (batch_size, 3 * num_hiddens) and W_h hold the columns of R, Z and N side by side.
-    With b_hn (num_hiddens,) N is that of nn.GRU: tanh(x_n + R ∘ (H W_hn + b_hn)).
+    R, Z = σ(x + H W_h), H̃ = tanh(x_h + (R ∘ H) W_hh), H ← Z ∘ H + (1 − Z) ∘ H̃, where x
+    (batch_size, 3 * num_hiddens) and W_h hold the columns of R, Z and H̃ side by side.
+    With b_hn (num_hiddens,) H̃ is that of nn.GRU: tanh(x_h + R ∘ (H W_hh + b_hn)).
     Source: Cho et al. (2014), arXiv:1406.1078
     """
-    x_r, x_z, x_n = x.chunk(3, dim=1)
-    W_hr, W_hz, W_hn = W_h.chunk(3, dim=1)
+    x_r, x_z, x_h = x.chunk(3, dim=1)
+    W_hr, W_hz, W_hh = W_h.chunk(3, dim=1)
     R, Z = (x_r + H @ W_hr).sigmoid(), (x_z + H @ W_hz).sigmoid()
-    recurrent = (R * H) @ W_hn if b_hn is None else R * (H @ W_hn + b_hn)
-    N = (x_n + recurrent).tanh()
-    return Z * H + (1 - Z) * N
+    recurrent = (R * H) @ W_hh if b_hn is None else R * (H @ W_hh + b_hn)
+    candidate = (x_h + recurrent).tanh()
+    return Z * H + (1 - Z) * candidate
 
 
 class GRUScratch(nn.Module):
     """One layer of gated recurrent units, with the interface of nn.GRU.
 
-    W_x, W_h and b hold the columns of R, Z and N side by side; reset_after asks for the
+    W_x, W_h and b hold the columns of R, Z and H̃ side by side; reset_after asks for the
     candidate of nn.GRU instead of the paper's. All parameters start as U(−1/√h, 1/√h).
     Source: gru_step
     """
