@@ -21,8 +21,9 @@ RESULTS = {
         r"uniform guess +(\S+)",
     ],
     "08_lstm": [
-        r"time_machine  \(n-gram of order \d+: (\S+) held-out\)",
+        *(rf"{kind} +order .*, held-out (\S+)" for kind in ["NGramModel", "KneserNey"]),
         *(rf"{cell} .*\) +(\S+) \(.*" for cell in ["RNN", "GRU", "LSTM"]),
+        r"LSTM +share .*, held-out (\S+)",
     ],
     "09_imdb": [
         rf"{model} +validation .*, test (\S+)"
