@@ -86,13 +86,18 @@ def test_the_update_gate_of_a_gru_is_seen(chapter):
     torch.testing.assert_close(chapter.keeping(gru, inputs), expected)
 
 
-def test_exchanging_nothing_or_everything(chapter):
+def test_exchanging_nothing_one_unit_or_everything(chapter):
     adder, (inputs, _) = chapter.Adder("LSTM", 0), chapter.adding_batch(5, 10)
-    same = chapter.exchanged(adder, inputs, "")
+    same = chapter.exchanged(adder, inputs, {})
     torch.testing.assert_close(same, adder(inputs).detach())
     first, second = inputs.chunk(2)
     mixed = torch.cat((first.roll(1, dims=1), second))
-    torch.testing.assert_close(chapter.exchanged(adder, inputs, "HC"), adder(mixed).detach())
+    whole = {"H": slice(None), "C": slice(None)}
+    torch.testing.assert_close(chapter.exchanged(adder, inputs, whole), adder(mixed).detach())
+    one, others = [3], [unit for unit in range(32) if unit != 3]
+    both = {"C": one + others}, {"C": slice(None)}
+    torch.testing.assert_close(*(chapter.exchanged(adder, inputs, parts) for parts in both))
+    assert not torch.equal(chapter.exchanged(adder, inputs, {"C": one}), same)
 
 
 def test_the_forget_bias_is_set_in_one_place_only(chapter):
