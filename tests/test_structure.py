@@ -19,7 +19,6 @@ FOR_ALL = {"runtime", "checks"}  # what every module of utils may import
 # Modules whose public definitions are each written out in the chapter that teaches them.
 TAUGHT = ["text", "batching", "ngrams", "models", "training", "sampling"]
 GUARD = "check_"  # guards against bad input stand in utils.checks and are called in utils alone
-SPEAK_OF_THE_RECORD = CHAPTERS[:8]  # those whose text and claims are in their final form
 PRIVATE_PATHS = re.compile(r"/(home|root|tmp|work|Users)/")
 
 
@@ -124,12 +123,10 @@ def test_what_is_not_compared_is_claimed(chapter):
         assert not {"nbval-skip", "skip-execution", "raises-exception"} & set(tags(cell))
 
 
-@pytest.mark.parametrize("path", SPEAK_OF_THE_RECORD, ids=lambda path: path.stem)
-def test_text_speaks_of_the_record_and_claims_are_sentences(path):
-    notebook = read(path)
-    for cell in notebook.cells:
+def test_text_speaks_of_the_record_and_claims_are_sentences(chapter):
+    for cell in chapter.cells:
         assert not re.search(r"\b(full|quick)[ -]profile|\bprofile\b", cell.source), cell.source
-    printed = "".join(o.get("text", "") for c in code_cells(notebook) for o in c.outputs)
+    printed = "".join(o.get("text", "") for c in code_cells(chapter) for o in c.outputs)
     assert "✓ " in printed and not re.search(r"^✓ .*: (True|False) =", printed, re.M)
 
 
