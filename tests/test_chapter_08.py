@@ -5,7 +5,7 @@ import torch
 from notebooks import definitions
 from torch import nn
 
-from utils.models import LSTMScratch, lstm_step
+from utils.models import lstm_step
 from utils.text import Vocab
 
 NAMES = ["adding_batch", "AddingConfig", "adding", "LAYERS", "Adder", "side_by_side", "running"]
@@ -115,16 +115,6 @@ def test_gradient_norms_are_those_of_a_known_product(chapter):
     inputs = torch.zeros(6, 1, 2).requires_grad_()
     norms = chapter.gradient_norms(lambda x, H: [x + H @ W], inputs, [torch.zeros(1, 2)])
     torch.testing.assert_close(norms, 0.5 ** torch.arange(6.0))
-
-
-def test_half_a_state_is_refused():
-    layer = LSTMScratch(3, 4)
-    _, (H, C) = layer(torch.rand(2, 5, 3))
-    layer(torch.rand(2, 5, 3), (H, C))
-    with pytest.raises((TypeError, ValueError)):
-        layer(torch.rand(2, 5, 3), H)
-    with pytest.raises((TypeError, ValueError)):
-        layer(torch.rand(2, 5, 3), (H,))
 
 
 def test_spaces_are_taken_out_and_remembered(chapter):
