@@ -82,12 +82,10 @@ class Handler(BaseHTTPRequestHandler):
         self.server.stopping.wait()
 
     def trickle(self):
-        """Send the content at about 100 bytes a second."""
         self.start()
         self.trickle_bytes(CONTENT)
 
     def trickle_headers(self):
-        """Send headers without end at about 100 bytes a second."""
         self.trickle_bytes(b"HTTP/1.0 200 OK\r\n" + b"X-Header: more\r\n" * 1000)
 
     def trickle_bytes(self, content):

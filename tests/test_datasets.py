@@ -51,7 +51,6 @@ def cache(monkeypatch, tmp_path):
 
 @pytest.fixture
 def data(tmp_path, monkeypatch):
-    """An empty folder that COURSE_DATA names."""
     (folder := tmp_path / "data").mkdir()
     monkeypatch.setenv("COURSE_DATA", str(folder))
     return folder
@@ -373,10 +372,9 @@ TEXTS = {
 }
 
 
-@pytest.mark.parametrize("like", TEXTS)
-def test_texts_are_read_as_they_are(put, like):
-    content, text = TEXTS[like]
-    assert datasets.load_text(put(content, like)).text == text
+def test_texts_are_read_as_they_are(put):
+    for like, (content, text) in TEXTS.items():
+        assert datasets.load_text(put(content, like)).text == text
 
 
 NAMES = ["train/pos", "train/neg", "test/pos", "test/neg"]
@@ -490,5 +488,4 @@ def test_the_module_runs_as_a_command(monkeypatch):
     monkeypatch.setenv("COURSE_DATA", "/nowhere")
     command = [sys.executable, "-m", "utils.datasets", "fetch", "imdb", "lyrics"]
     run = subprocess.run(command, cwd=datasets.ROOT, capture_output=True, text=True, check=False)
-    assert run.returncode == 1
-    assert run.stdout.count("NOT FOUND: COURSE_DATA must be a folder") == 2
+    assert run.returncode == 1 and run.stdout.count("NOT FOUND: COURSE_DATA must be a ") == 2
