@@ -108,9 +108,6 @@ def test_shortest_text_fills_one_minibatch_at_every_offset_and_one_token_less_do
             sampler(torch.arange(shortest - 1), *sizes)
 
 
-# Windows that begin at every token
-
-
 def storages():
     """Return {address: bytes} of the memory of all living tensors."""
     tensors = [part for part in gc.get_objects() if type(part) is torch.Tensor]
@@ -137,9 +134,7 @@ def test_windows_and_padded_texts_are_where_the_ids_are():
     assert X.device == ids.device and lengths.tolist() == [2, 3]
 
 
-# Texts of many lengths
-
-
+# --- Texts of many lengths
 LENGTHS = st.lists(st.integers(1, 30), min_size=1, max_size=60).map(torch.tensor)
 
 

@@ -15,7 +15,6 @@ NAMES += ["without_spaces", "f1", "chances"]
 
 @pytest.fixture(scope="module")
 def chapter():
-    """Return the functions and classes that the chapter defines, without its experiments."""
     vocabs = {"time_machine": Vocab(list("abcdefghijklmnopqrstuvwxyz "))}
     names = {"vocabs": vocabs, "device": lambda: torch.device("cpu"), "lstm_step": lstm_step}
     return definitions(8, *NAMES, **names)

@@ -62,7 +62,6 @@ def gradients(model, logits):
 @pytest.mark.parametrize("pool", POOLS)
 @pytest.mark.parametrize("kind", LAYERS)
 def test_equals_reading_each_text_alone_whatever_the_padding(kind, pool, num_directions):
-    """Alone a text has no padding: logits and all gradients are those of the loop."""
     model, texts = make(kind, num_directions, pool), some_texts()
     alone = []
     for text in texts:

@@ -16,7 +16,6 @@ import pytest
 from site_pages import served
 
 ROOT = Path(__file__).parents[1]
-sys.path.insert(0, str(ROOT))
 sys.path.insert(0, str(ROOT / ".ci"))
 import published  # noqa: E402
 
@@ -58,7 +57,6 @@ def tree(tmp_path):
 
 
 def add(tree, name, script):
-    """Put a program on the path of the tree."""
     (tree / "path" / name).write_text(script)
     (tree / "path" / name).chmod(0o755)
 

@@ -2,6 +2,7 @@
 
 import re
 from pathlib import Path
+from unittest.mock import Mock
 
 import chapter_runs
 import nbformat
@@ -18,7 +19,6 @@ BAR = (
 
 @pytest.fixture
 def path(tmp_path):
-    """Return the path of a notebook with a progress bar and without outputs."""
     nbformat.write(notebook(BAR, "1 + 1"), tmp_path / "one.ipynb")
     return tmp_path / "one.ipynb"
 
@@ -37,18 +37,17 @@ def test_outputs_are_stored_without_the_bars_earlier_states(path):
     assert [file.name for file in path.parent.iterdir()] == ["one.ipynb"]
 
 
-def fail(notebook, folder):
-    raise OSError("no cell")
-
-
 def write_half(notebook, file):
-    """Stand in for a disk that is full."""
     Path(file).write_text("{")
     raise OSError("no space left")
 
 
 @pytest.mark.parametrize(
-    ("of", "name", "stand_in"), [(chapter_runs, "execute", fail), (nbformat, "write", write_half)]
+    ("of", "name", "stand_in"),
+    [
+        (chapter_runs, "execute", Mock(side_effect=OSError("no cell"))),
+        (nbformat, "write", write_half),
+    ],
 )
 def test_a_failure_leaves_the_file_as_it_was(path, monkeypatch, of, name, stand_in):
     before = path.read_bytes()

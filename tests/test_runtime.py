@@ -155,7 +155,6 @@ def test_provenance_says_what_the_run_stands_on(capsys, monkeypatch, profile, nu
 
 @pytest.mark.parametrize("encoding", ["gbk", "cp1252", "latin-1", "ascii"])
 def test_what_is_printed_fits_the_encoding_of_the_output(monkeypatch, encoding):
-    """A sign that it lacks is spelled in others, a letter that it lacks is a question mark."""
     monkeypatch.setattr(sys, "stdout", io.TextIOWrapper(io.BytesIO(), encoding))
     for value, given in TRUE.values():
         runtime.claim("n", value, **given)

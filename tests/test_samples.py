@@ -19,7 +19,6 @@ def read(name):
 
 @pytest.fixture(scope="module")
 def reviews():
-    """The rows of reviews.tsv, each a list of split, label and text."""
     lines = read("reviews.tsv").splitlines()
     assert lines[0] == "split\tlabel\ttext"
     return list(csv.reader(lines[1:], delimiter="\t", quoting=csv.QUOTE_NONE))
