@@ -175,7 +175,6 @@ def test_buckets_deal_out_every_index_once(lengths, batch_size, num_batches, sha
 
 
 def test_minibatches_of_a_bucket_are_neighbours_within_it():
-    """Of 40 buckets each minibatch of 2 spans about a third of the range of its four texts."""
     torch.manual_seed(9)
     lengths = torch.arange(1, 161)
     # Two numbers drawn from 160; the first two of four, or the last two; neighbours of all.
@@ -185,7 +184,6 @@ def test_minibatches_of_a_bucket_are_neighbours_within_it():
 
 
 def test_minibatches_of_a_bucket_come_in_random_order():
-    """Not from the shortest to the longest: each comes first about 100 times."""
     torch.manual_seed(11)
     lengths = torch.arange(1, 11)
     firsts = Counter(lengths[bucket(lengths, 2, 5)[0]].min().item() for _ in range(500))

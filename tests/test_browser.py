@@ -149,7 +149,6 @@ def test_code_that_only_draws_opens_and_closes_by_mouse_and_by_key(opened):
 @pytest.mark.parametrize("theme", ["light", "dark"])
 @pytest.mark.parametrize("width", [NARROW, WIDE])
 def test_page_is_whole_and_legible_for_everybody(opened, width, theme):
-    """With all its solutions open; those who do not see it, or use no mouse, can read it, too."""
     page = show(opened, width, theme)
     if (width, theme) in [(WIDE, "light"), (NARROW, "dark")]:
         PICTURES.mkdir(exist_ok=True)
@@ -177,17 +176,12 @@ def test_a_click_on_the_picture_of_a_card_opens_its_chapter(tab, address):
 
 @needs_browser
 @pytest.mark.xdist_group("browser 1")
-def test_search_finds_chapters_by_their_titles_and_what_a_chinese_term_means(tab, address):
+def test_search_finds_chapters_and_what_a_chinese_term_means_and_shows_passages(tab, address):
     for name in CHAPTERS:
         assert f"{name}.html" in checks.found_by_search(tab, address, title(name))
     for words, meaning in {"困惑度": "equally likely", "门控循环单元": "reset gate"}.items():
         assert set(checks.found_by_search(tab, address, words)) == {"pages/glossary.html"}
         assert meaning in tab.locator("#search-results li p.context").first.inner_text()
-
-
-@needs_browser
-@pytest.mark.xdist_group("browser 0")
-def test_search_shows_passages_of_the_article(tab, address):
     pages = checks.found_by_search(tab, address, "perplexity")
     excerpts = tab.locator("#search-results li p.context")
     excerpts.nth(5).wait_for(timeout=30_000)

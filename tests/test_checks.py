@@ -106,20 +106,15 @@ ABOVE_0 = [
 ]
 
 
-@pytest.mark.parametrize(("name", "call"), POSITIVE)
-def test_positive_integers(name, call):
-    for value in (0, -1):
-        refuses(ValueError, name, call, value)
-    for value in (True, 2.0, "2"):
-        refuses(TypeError, name, call, value)
-    call(2)
+NUMBERS = [(*case, (0, -1), (True, 2.0, "2")) for case in POSITIVE]
+NUMBERS += [(*case, (0, -1.0, math.nan), (True, "1", None)) for case in ABOVE_0]
 
 
-@pytest.mark.parametrize(("name", "call"), ABOVE_0)
-def test_numbers_above_0(name, call):
-    for value in (0, -1.0, math.nan):
+@pytest.mark.parametrize(("name", "call", "too_small", "others"), NUMBERS)
+def test_positive_integers_and_numbers_above_0(name, call, too_small, others):
+    for value in too_small:
         refuses(ValueError, name, call, value)
-    for value in (True, "1", None):
+    for value in others:
         refuses(TypeError, name, call, value)
     call(1)
 

@@ -50,7 +50,6 @@ def write(path, cells):
 
 
 def test_outputs_of_every_kind_are_compared_but_not_stderr_and_pictures(tmp_path):
-    """Each kind as it is stored, and with another number stored; of stdout, other changes too."""
     cells = []
     for kind in ("plain", "html", "latex", "markdown", "svg+xml", "png"):
         mime = f"{'image' if kind in ('svg+xml', 'png') else 'text'}/{kind}"

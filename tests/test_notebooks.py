@@ -35,7 +35,6 @@ def text_of(notebook):
 
 @pytest.fixture(scope="module", params=NAMES)
 def chapter(request):
-    """Return a chapter, its copy and its page."""
     paths = ROOT / f"chapters/{request.param}.ipynb", COPIES / f"{request.param}.ipynb"
     page = soup(ROOT / f"_build/html/chapters/{request.param}.html").select_one("article")
     return *(nbformat.read(path, as_version=4) for path in paths), page
@@ -128,8 +127,6 @@ def test_copy_runs_alone_on_older_packages_and_again_cut_off(name, origin, tmp_p
 
 @pytest.fixture
 def first_cell(origin, tmp_path):
-    """Return a function that runs the first cell; it returns what it said, and where utils is."""
-
     def first_cell(before="", address=origin[0], **env):
         cell = copy_from((address, origin[1]), QUICK).cells[0].source
         cell = cell.replace(" d2l==1.0.3", "")  # which takes the network

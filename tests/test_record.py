@@ -42,12 +42,11 @@ def write_half(notebook, file):
     raise OSError("no space left")
 
 
+FAILS = Mock(side_effect=OSError("no cell"))
+
+
 @pytest.mark.parametrize(
-    ("of", "name", "stand_in"),
-    [
-        (chapter_runs, "execute", Mock(side_effect=OSError("no cell"))),
-        (nbformat, "write", write_half),
-    ],
+    ("of", "name", "stand_in"), [(chapter_runs, "execute", FAILS), (nbformat, "write", write_half)]
 )
 def test_a_failure_leaves_the_file_as_it_was(path, monkeypatch, of, name, stand_in):
     before = path.read_bytes()

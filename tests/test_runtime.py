@@ -56,7 +56,6 @@ def test_the_first_budget_of_a_quick_run_says_that_training_is_cut_short(profile
         ("cuda mps", "", ("cuda", "full")),
         ("mps", "", ("cpu", "quick")),  # taken only where it is asked for
         ("cuda", "cpu", ("cpu", "quick")),
-        ("cuda", "cuda", ("cuda", "full")),
         ("mps", "mps", ("mps", "quick")),
     ],
     indirect=["there"],
@@ -75,7 +74,6 @@ def test_device_and_profile_agree(there, monkeypatch, setting, found):
         ("COURSE_PROFILE", "fast", "COURSE_PROFILE must be full or quick, got 'fast'"),
         ("COURSE_DEVICE", "tpu", "COURSE_DEVICE must be cpu or cuda or mps, got 'tpu'"),
         ("COURSE_DEVICE", "cuda", "COURSE_DEVICE is 'cuda', but PyTorch finds no such device here"),
-        ("COURSE_DEVICE", "mps", "COURSE_DEVICE is 'mps', but PyTorch finds no such device here"),
     ],
 )
 def test_a_wrong_setting_ends_the_build_with_one_line(there, monkeypatch, name, value, words):

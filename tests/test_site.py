@@ -168,7 +168,7 @@ def test_only_what_changed_is_executed(builds):
     assert "0 added, 0 changed, 0 removed" in runs["unchanged"].output
 
 
-def test_page_shows_the_record_and_says_what_was_executed_again(builds):
+def test_page_shows_the_record_or_a_full_run_on_the_data_and_says_what_was_executed_again(builds):
     book, _ = builds
     assert book.good_is_record
     for name, data in {"good": "a sample for time_machine", "cell": "no data set"}.items():
@@ -177,10 +177,6 @@ def test_page_shows_the_record_and_says_what_was_executed_again(builds):
         assert line in book.first[name]
     line = "2 claims held, 1 left open, 2 of 2 compared outputs as recorded."
     assert line in book.first["good"] and "as it was stored" in book.first["cell"]
-
-
-def test_page_shows_a_run_on_the_full_profile_with_real_data(builds):
-    book, _ = builds
     full, sample = book.first["full"], book.first["sample"]
     assert "as it was stored" not in full and "on abacus with none, by this build itself" in full
     assert "profile with the real data: " in full

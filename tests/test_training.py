@@ -88,7 +88,6 @@ def test_state_is_carried_detached_with_all_its_parts_or_fresh(ids, kind, carry_
 
 @pytest.mark.parametrize("clip", [None, 0.1, 0.01])
 def test_one_step_of_descent_is_no_longer_than_the_clipped_gradient(model, clip):
-    """Clipped at one unless told otherwise."""
     batches = [(torch.zeros(1, 20, dtype=torch.long),) * 2]
     with torch.no_grad():
         model.W_hq *= 1e3
@@ -132,7 +131,6 @@ def test_history_holds_the_perplexity_of_each_pass_over_all_its_tokens(model, id
 
 
 def test_speed_is_that_of_all_passes_without_what_follows_each(model, ids, monkeypatch):
-    """By a clock that stands still but for the minibatches and on_epoch."""
     batch, now, seconds_of_passes = next(random_windows(ids, 4, 10)), [0.0], iter([1, 3])
 
     def make_batches():
