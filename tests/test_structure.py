@@ -32,13 +32,8 @@ def tags(cell):
 
 
 def calls(cell, name):
-    """Say whether the cell calls the function of that name."""
     nodes = [node for node in ast.walk(ast.parse(cell.source)) if isinstance(node, ast.Call)]
     return any(getattr(node.func, "id", None) == name for node in nodes)
-
-
-def has_figure(cell):
-    return any("image/png" in output.get("data", {}) for output in cell.outputs)
 
 
 def test_chapters_and_pages_are_numbered_and_listed_in_the_toc():
@@ -79,7 +74,9 @@ def test_executed_from_top_to_bottom_without_errors_and_private_paths(chapter):
 
 
 def test_images_have_alt_text_caption_and_name(chapter):
-    for cell in filter(has_figure, code_cells(chapter)):
+    for cell in code_cells(chapter):
+        if not any("image/png" in output.get("data", {}) for output in cell.outputs):
+            continue
         mystnb = cell.metadata["mystnb"]
         assert len(mystnb["image"]["alt"].split()) >= 5
         assert mystnb["figure"]["caption"] and mystnb["figure"]["name"].startswith("fig-")
@@ -140,7 +137,6 @@ def test_ends_with_the_provenance_of_a_full_run_on_the_real_data(chapter):
 
 
 def test_outputs_are_those_recorded_of_the_code_that_stands_there(request, chapter):
-    """Where this fails: make record NOTEBOOKS=chapters/NAME.ipynb."""
     name = f"chapters/{request.node.callspec.id}.ipynb"
     assert belongs(chapter), f"make record NOTEBOOKS={name}"
 
@@ -151,8 +147,7 @@ def test_hyperparameters_are_frozen_and_commented(chapter):
             if isinstance(node, ast.ClassDef) and node.name.endswith("Config"):
                 assert "@dataclass(frozen=True)" in cell.source
                 fields = [n.lineno for n in node.body if isinstance(n, ast.AnnAssign)]
-                assert fields
-                assert all("# " in cell.source.splitlines()[i - 1] for i in fields), cell.source
+                assert fields and all("# " in cell.source.splitlines()[i - 1] for i in fields)
 
 
 def test_three_exercises_each_with_an_executed_solution(chapter):
@@ -195,7 +190,6 @@ def test_imports_go_one_way(name):
 def test_utils_stays_thin():
     trees = [ast.parse(path.read_text(encoding="utf8")) for path in UTILS.values()]
     functions = [n for tree in trees for n in ast.walk(tree) if isinstance(n, ast.FunctionDef)]
-    assert functions
     for node in functions:
         body = node.body[1:] if ast.get_docstring(node) else node.body
         length = node.end_lineno - body[0].lineno + 1 if body else 0
