@@ -1,32 +1,34 @@
 """A trained model as files that the panels of the site load in the reader's browser."""
 
-import base64
 import copy
 import hashlib
 import json
 import os
+import string
 from pathlib import Path
 
 import torch
 
 from utils import checks
 
-BITS = 12  # of a weight in a file
+BITS = 12  # of a weight in a file: with 8, probabilities are off by up to 0.04, now by 0.003
 PARTS = 8  # files of each kind, so that a browser can tell how much of it has come
+DIGITS = string.ascii_uppercase + string.ascii_lowercase + string.digits + "+/"
+PAIRS = [first + second for first in DIGITS for second in DIGITS]
 
 
-def export(name, model, vocab, units, counted, bits=BITS):
+def export(name, model, vocab, units, counted, exact=False):
     """Write a model of characters, and counts to compare it with, where COURSE_LIVE says.
 
-    model: LanguageModel on a one-layer nn.LSTM; vocab: its Vocab; units: {what it shows: index of
-    a unit of the cell}; counted: a fitted KneserNey of the same vocabulary; bits: None for weights
-    as they are. COURSE_LIVE names a folder; without it nothing is written. Prints what each kind
-    of file holds, with its hash. Raises TypeError or ValueError that names the argument.
+    model: LanguageModel on a one-layer nn.LSTM, or one with the same parts; vocab: its Vocab;
+    units: {what it shows: index of a unit of the cell}; counted: a fitted KneserNey of the same vocabulary; exact: weights are not
+    rounded. COURSE_LIVE names a folder; without it nothing is written. Prints what each kind of
+    file holds, with its hash. Raises TypeError or ValueError that names the argument.
     """
     checks.check_live(name, model, vocab, units, counted)
-    tensors = {key: _rows(weight, bits) for key, weight in model.state_dict().items()}
-    weights = {"vocab": vocab.idx_to_token, "units": units, "bits": bits, "tensors": tensors}
-    ngrams = {"order": counted.order, "discount": counted.discount, **_grams(counted)}
+    tensors = {name: _rows(weight, exact) for name, weight in _named(model)}
+    weights = {"vocab": vocab.idx_to_token, "units": units, "tensors": tensors}
+    ngrams = {"vocab_size": len(vocab), "discount": counted.discount, **_grams(counted)}
     for kind, content in {"weights": weights, "ngrams": ngrams}.items():
         text = json.dumps(content)
         sha256 = hashlib.sha256(text.encode()).hexdigest()
@@ -48,6 +50,14 @@ def rounded(model, bits=BITS):
     return model
 
 
+def _named(model):
+    """Return (name, weight) of each weight: those of the nn.LSTM are called layer here."""
+    layer = next(part for part in model.modules() if isinstance(part, torch.nn.LSTM))
+    parts = torch.nn.ModuleDict({"layer": layer})
+    parts |= {"embedding": model.embedding, "output": model.output}
+    return parts.state_dict().items()
+
+
 def _integers(weight, bits):
     """Return a scale for each row (rows, 1), and the integers (rows, columns) that it scales."""
     rows, top = weight.cpu().double().reshape(-1, weight.shape[-1]), 2 ** (bits - 1) - 1
@@ -56,19 +66,16 @@ def _integers(weight, bits):
     return scales, (rows / scales).round().long()
 
 
-def _rows(weight, bits):
-    """Return the rows of a weight: each a scale and base64 digits, or numbers where bits is None.
+def _rows(weight, exact):
+    """Return the rows of a weight: each a scale and its digits, or numbers where exact.
 
-    The digits are the bits of the integers, each + 2^(bits − 1), in a row; then zeros.
+    An integer n of 12 bits is two digits to the base 64, those of n + 2048.
     """
-    if bits is None:
+    if exact:
         return weight.reshape(-1, weight.shape[-1]).tolist()
-    rows = []
-    for scale, integers in zip(*_integers(weight, bits), strict=True):
-        stream = "".join(f"{n + 2 ** (bits - 1):0{bits}b}" for n in integers.tolist())
-        data = int(stream + "0" * (-len(stream) % 24), 2).to_bytes(-(-len(stream) // 24) * 3)
-        rows.append([scale.item(), base64.b64encode(data).decode()])
-    return rows
+    scales, integers = (part.tolist() for part in _integers(weight, BITS))
+    rows = zip(scales, integers, strict=True)
+    return [[scale, "".join(PAIRS[n + 2048] for n in row)] for (scale,), row in rows]
 
 
 def _grams(counted):
@@ -84,4 +91,5 @@ def _grams(counted):
         head, more = shared + counted.order * min(count, 9), [count - 9] if count >= 9 else []
         text += [chr(35 + n) for n in (head, *gram[shared:], *more)]
         before = gram
-    return {"start": next(iter(longest)), "grams": "".join(text)}
+    start = "".join(chr(35 + n) for n in next(iter(longest)))
+    return {"order": counted.order, "start": start, "grams": "".join(text)}
