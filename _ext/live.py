@@ -70,12 +70,12 @@ class Live(SphinxDirective):
         for kind in NEEDS[panel]:
             self.env.note_dependency(str(FOLDER / f"{MODEL}-{kind}-1.js"))
         try:
-            source = self.parse_text_to_nodes(origin(root, panel) + "The program: ")
+            source = self.parse_text_to_nodes(origin(root, panel) + "The program:")
         except ValueError as error:
             raise self.error(str(error)) from error
         home = "../" * self.env.docname.count("/") + str(FOLDER)
         for name in ("lstm.js", f"{panel}.js"):
-            source[-1] += [nodes.reference("", name, refuri=f"{home}/{name}"), nodes.Text(" ")]
+            source[-1] += [nodes.Text(" "), nodes.reference("", name, refuri=f"{home}/{name}")]
         source[-1]["classes"].append("live-source")
         recorded = nodes.container(classes=["live-recorded"])
         recorded += self.parse_content_to_nodes()

@@ -42,7 +42,7 @@ live.panels.cell = () => {
 
   function set(values, steps) {
     for (const [i, { control }] of fields.entries()) control.oninput((control.value = values[i]));
-    past = [{ C: 0.7, H: 0, pulse: false }];
+    past = [{ C: 0.7, H: live.show(values[3], 0.7), pulse: false }];
     for (let t = 0; t < steps; t++) step();
     draw();
   }
@@ -51,10 +51,10 @@ live.panels.cell = () => {
     timer = timer ? clearInterval(timer) : setInterval(again, 400);
     [run.textContent, said.ariaLive] = timer ? ["Pause", "off"] : ["Run", "polite"];
   });
-  const preset = (name, values, steps = 20) => live.button(name, () => set(values, steps));
-  const [EXAMPLE, KEEP, FORGET, COUNT] = [[0.2, 0.9, 0.995, 0.6, 1], [0, 1, 1, 1, 1], [0, 0.7, 1, 1, 1], [1, 1, 1, 1, 4]];
-  buttons.append(live.button("Step", again), run, preset("The example", EXAMPLE, 1));
-  buttons.append(preset("Keep", KEEP), preset("Forget", FORGET), preset("Count", COUNT));
-  set(EXAMPLE, 1);
+  const preset = (name, steps, ...values) => live.button(name, () => set(values, steps));
+  const example = preset("The example", 1, 0.2, 0.9, 0.995, 0.6, 1);
+  buttons.append(live.button("Step", again), run, example, preset("Keep", 20, 0, 1, 1, 1, 1));
+  buttons.append(preset("Forget", 20, 0, 0.7, 1, 1, 1), preset("Count", 20, 1, 1, 1, 1, 4));
+  example.click();
   return [live.el("div", { className: "live-fields" }, ...fields), buttons, picture, said];
 };

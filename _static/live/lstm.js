@@ -32,17 +32,12 @@ live.LSTM = class {
     [this.numHiddens, this.numInputs] = [b.length / 4, this.vectors.length / vocab.length];
     Object.assign(this, { vocab, units, inputs: [], ids: new Map(vocab.map((char, id) => [char, id])) });
   }
-
-  // The inputs' part of the sums is the same whenever the token comes.
-  input(token) {
-    const X = this.vectors.subarray(token * this.numInputs, (token + 1) * this.numInputs);
-    const [x_i, x_f] = [plus(this.b_i, X, this.W_xi), plus(this.b_f, X, this.W_xf)];
-    return [x_i, x_f, plus(this.b_c, X, this.W_xc), plus(this.b_o, X, this.W_xo)];
-  }
-
-  // Gates, candidate, cell and state after one more token.
+  // Gates, candidate, cell and state after one more token. The inputs' part of the sums is the same
+  // whenever the token comes.
   step(token, { H, C: before }) {
-    const [x_i, x_f, x_c, x_o] = (this.inputs[token] ??= this.input(token));
+    const X = this.vectors.subarray(token * this.numInputs, (token + 1) * this.numInputs);
+    const input = (gate) => plus(this[`b_${gate}`], X, this[`W_x${gate}`]);
+    const [x_i, x_f, x_c, x_o] = (this.inputs[token] ??= ["i", "f", "c", "o"].map(input));
     const I = plus(x_i, H, this.W_hi).map(sigmoid);
     const F = plus(x_f, H, this.W_hf).map(sigmoid);
     const C̃ = plus(x_c, H, this.W_hc).map(Math.tanh);
@@ -50,7 +45,6 @@ live.LSTM = class {
     const C = before.map((C, j) => live.update(F[j], C, I[j], C̃[j]));
     return { I, F, C̃, O, C, H: C.map((C, j) => live.show(O[j], C)) };
   }
-
   logits({ H }) {
     return plus(this.b_q, H, this.W_hq);
   }
@@ -118,7 +112,6 @@ live.KneserNey = class {
     }
     return this;
   }
-
   probability(token, context) {
     const gram = String.fromCharCode(...[...context, token].slice(-this.order).map((id) => 35 + id));
     let p = 1 / this.vocab_size;

@@ -31,8 +31,8 @@
   const STEPS = { ArrowLeft: -1, ArrowRight: 1, ArrowUp: -20, ArrowDown: 20, Home: -1e9, End: 1e9 };
   live.Text = class {
     constructor(describe) {
-      const box = (this.box = el("div", { className: "live-text", role: "listbox", ariaLabel: "Characters", hidden: true }));
-      this.about = el("div", { className: "live-about", ariaLive: "polite" });
+      const box = el("div", { className: "live-text", role: "listbox", ariaLabel: "Characters", hidden: true });
+      Object.assign(this, { box, about: el("div", { className: "live-about", ariaLive: "polite" }) });
       const point = ({ target }) => target !== box && this.about.replaceChildren(...describe(target.place));
       box.onpointerover = point;
       box.addEventListener("focusin", (event) => {
@@ -46,9 +46,7 @@
         (box.children[Math.max(event.target.place + STEPS[event.key], 0)] ?? box.lastChild).focus();
       };
     }
-    clear() {
-      for (const element of [this.box, this.about]) element.replaceChildren();
-    }
+    clear = () => [this.box, this.about].forEach((element) => element.replaceChildren());
     add(char, known) {
       const [place, ariaLabel] = [this.box.childElementCount, { " ": "space", "\n": "line end" }[char] ?? char];
       const span = el("span", { role: "option", textContent: char, ariaLabel, place, tabIndex: place ? -1 : 0 });
@@ -69,7 +67,8 @@
   };
   live.likeliest = (model, columns) => {
     const percents = (id) => Object.values(columns).map((probs) => `${(100 * probs[id]).toFixed(1)} %`);
-    const [[, first], row] = [Object.entries(columns)[0], (cells, tag) => el("tr", {}, ...cells.map((cell) => el(tag, {}, cell)))];
+    const row = (cells, tag) => el("tr", {}, ...cells.map((cell) => el(tag, {}, cell)));
+    const [first] = Object.values(columns);
     const five = [...first.keys()].sort((a, b) => first[b] - first[a]).slice(0, 5);
     const rows = five.map((id) => row([live.seen(model.vocab[id]), ...percents(id)], "td"));
     return el("table", {}, row(["likeliest", ...Object.keys(columns)], "th"), ...rows);

@@ -33,7 +33,8 @@ live.panels.read = async (box, tell) => {
   const read = async (run) => {
     chars = [...fields.area.control.value];
     if (chars.length < 2) return "Give it at least two characters to read.";
-    const [ids, bits, mean] = [live.ids(model, chars), [[], []], (list) => list.reduce((a, b) => a + b, 0) / list.length];
+    const [ids, bits] = [live.ids(model, chars), [[], []]];
+    const mean = (list) => list.reduce((sum, bits) => sum + bits, 0) / list.length;
     steps = [];
     text.clear();
     await run(live.generate(model, ids), (step) => {
@@ -44,7 +45,7 @@ live.panels.read = async (box, tell) => {
       bits[1].push(-Math.log2(counts.probability(token, ids.slice(0, place))));
     });
     colour();
-    const [lstm, counted] = bits.map((list) => mean(list).toFixed(2));
+    const [lstm, counted] = bits.map((list) => (list.length ? mean(list).toFixed(2) : "no"));
     return `The LSTM needs ${lstm} bits a character, Kneser and Ney ${counted}.${live.unknown(model, chars)}`;
   };
   return live.panel(fields, "Read", read, text.box, scale, text.about);
