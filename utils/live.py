@@ -21,9 +21,10 @@ def export(name, model, vocab, units, counted, exact=False):
     """Write a model of characters, and counts to compare it with, where COURSE_LIVE says.
 
     model: LanguageModel on a one-layer nn.LSTM, or one with the same parts; vocab: its Vocab;
-    units: {what it shows: index of a unit of the cell}; counted: a fitted KneserNey of the same vocabulary; exact: weights are not
-    rounded. COURSE_LIVE names a folder; without it nothing is written. Prints what each kind of
-    file holds, with its hash. Raises TypeError or ValueError that names the argument.
+    units: {what it shows: index of a unit of the cell}; counted: a fitted KneserNey of the same
+    vocabulary; exact: weights are not rounded. COURSE_LIVE names a folder; without it nothing is
+    written. Prints what each kind of file holds, with its hash. Raises TypeError or ValueError
+    that names the argument.
     """
     checks.check_live(name, model, vocab, units, counted)
     tensors = {name: _rows(weight, exact) for name, weight in _named(model)}
@@ -53,9 +54,8 @@ def rounded(model, bits=BITS):
 def _named(model):
     """Return (name, weight) of each weight: those of the nn.LSTM are called layer here."""
     layer = next(part for part in model.modules() if isinstance(part, torch.nn.LSTM))
-    parts = torch.nn.ModuleDict({"layer": layer})
-    parts |= {"embedding": model.embedding, "output": model.output}
-    return parts.state_dict().items()
+    parts = {"embedding": model.embedding, "layer": layer, "output": model.output}
+    return torch.nn.ModuleDict(parts).state_dict().items()
 
 
 def _integers(weight, bits):
