@@ -52,7 +52,8 @@ def origin(root, panel):
         if not any(re.match(rf"{MODEL}-{kind} .* {sha256[:12]}$", line) for line in lines):
             raise ValueError(f"{FOLDER}/{MODEL}-{kind} is not what {RECORD} recorded: record it")
         said.append(f"`{MODEL}-{kind}`, sha256 `{sha256[:12]}`")
-    return f"The model is that of [](/{RECORD}), {notebook.metadata.record.date}: {'; '.join(said)}. "
+    date = notebook.metadata.record.date
+    return f"The model is that of [](/{RECORD}), {date}: {'; '.join(said)}. "
 
 
 class Live(SphinxDirective):
@@ -72,9 +73,9 @@ class Live(SphinxDirective):
             source = self.parse_text_to_nodes(origin(root, panel) + "The program: ")
         except ValueError as error:
             raise self.error(str(error)) from error
+        home = "../" * self.env.docname.count("/") + str(FOLDER)
         for name in ("lstm.js", f"{panel}.js"):
-            up = "../" * self.env.docname.count("/")
-            source[-1] += [nodes.reference("", name, refuri=f"{up}{FOLDER}/{name}"), nodes.Text(" ")]
+            source[-1] += [nodes.reference("", name, refuri=f"{home}/{name}"), nodes.Text(" ")]
         source[-1]["classes"].append("live-source")
         recorded = nodes.container(classes=["live-recorded"])
         recorded += self.parse_content_to_nodes()

@@ -35,7 +35,7 @@ live.panels.cell = () => {
       text(x(shown.length - 1) + 6, y(shown.at(-1)[name]) - above, name, "live-name");
     const pulses = shown.map(({ pulse }, i) => (pulse ? `<path class="live-pulse" d="M${x(i)} 150v-10"/>` : ""));
     const parts = [...[...new Set([low, 0, high])].map(level), ...pulses, line("C", 3), line("H", -11)];
-    picture.innerHTML = `<svg viewBox="0 0 400 156">${parts.join("")}</svg>`;
+    picture.innerHTML = `<svg viewBox="0 0 400 156" aria-hidden="true">${parts.join("")}</svg>`;
     const list = (name) => `${name}: ${shown.map((now) => two(now[name])).join(", ")}`;
     picture.ariaLabel = `The last twenty steps. ${list("C")}. ${list("H")}.`;
   }

@@ -1,6 +1,7 @@
 // How a page gets the model: by scripts, since a page in a folder may read nothing else.
 {
   const [home, received, loaded] = [document.currentScript.src, {}, {}];
+  let failures = 0; // after which a browser must not take what it has kept
   live.receive = (name, part, parts, sha256, piece) => (received[name][part] = { parts, sha256, piece });
 
   // Run a generator in slices of some milliseconds, between which the browser draws.
@@ -20,7 +21,7 @@
     const got = (received[name] = []);
     for (let part = 0; part < (got[0]?.parts ?? 1); part++) {
       const script = document.createElement("script");
-      script.src = new URL(`${name}-${part + 1}.js?${sha256}`, home);
+      script.src = new URL(`${name}-${part + 1}.js?${sha256}-${failures}`, home);
       document.head.append(script);
       await new Promise((resolve) => (script.onload = script.onerror = resolve));
       tell((part + 1) / got[part].parts); // fails where the file did not give its part
@@ -59,6 +60,7 @@
     });
     return loaded[name].catch((cause) => {
       delete loaded[name];
+      failures += 1;
       throw new Error(`The files ${name} are missing or damaged. Reload the page to try again.`, { cause });
     });
   };
