@@ -30,7 +30,8 @@ RESULTS = {
         for model in ["bag of words", "LSTM of the source", "committee"]
     ],
     "10_verne": [
-        rf"{model} +(\S+) bits a character" for model in ["LSTM", r"n-gram of order \d+", "bz2"]
+        rf"{model} +(\S+) bits a character"
+        for model in ["LSTM", "Kneser and Ney", r"n-gram of order \d+", "bz2"]
     ],
 }
 
