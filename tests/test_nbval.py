@@ -14,7 +14,7 @@ REPORT = "cells compared with their stored outputs, or executed only"
 SAID = "(2, 3): 1,234 = 1,234 and 0.51 of the words\n"
 CHANGES = [("3)", "4)"), ("= 1,234", "= 1,235"), ("0.51", "0.52"), ("0.51", "0.510"), ("ds", "d")]
 KNOWN = [  # source, what is stored, tags; what is stored of the last two is wrong
-    ("value = 6 * 7; value;", "", []),
+    ("from utils import __path__; value = 6 * 7; value;", "", []),  # which the other one lacks
     ("print(value)", "42\n", []),
     ("import os\nprint(*map(os.environ.get, ['OMP_NUM_THREADS', 'PYTHONHASHSEED']))", "2 0\n", []),
     ("print(value)", "about 40\n", ["nbval-ignore-output"]),
