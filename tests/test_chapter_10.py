@@ -15,14 +15,15 @@ from utils.text import Vocab
 from utils.training import evaluate
 
 NAMES = ["cut_frame", "words_of", "real_share", "longest_copied", "CharLSTM", "Writer", "nats"]
-NAMES += ["foreseen", "loss_by_place", "count_by_place", "quoted", "place_in_line"]
+NAMES += ["foreseen", "loss_by_place", "count_by_place", "quoted", "since"]
+NAMES += ["place_in_line", "place_in_sentence", "choices"]
 BOOK = "title\n*** START ***\nI.\nWe fall.\n*** END ***\nlicence"
 IDS = torch.randint(5, (200,), generator=torch.Generator().manual_seed(0))
 
 
 @pytest.fixture(scope="module")
 def chapter():
-    found = definitions(10, *NAMES, known={"the", "sea"})
+    found = definitions(10, *NAMES, known={"the", "sea"}, vocab=Vocab(list("ab \n")))
     torch.manual_seed(0)
     found.writer = found.Writer(Vocab(list("abcd")), 3, 4).cpu()
     return found
@@ -65,6 +66,9 @@ def test_words_and_labels(chapter):
     assert words == ["the", "sea", "the", "tea"] and chapter.real_share(words) == 0.75
     assert chapter.quoted('a“b”c"d"').tolist() == [0, 1, 1, 0, 0, 1, 1, 0]
     assert chapter.place_in_line("ab\nc").tolist() == [1, 2, 0, 1]
+    assert chapter.place_in_sentence("a!\nb.").tolist() == [1, 0, 1, 2, 0]
+    between, is_end = chapter.choices(torch.tensor(chapter.vocab[list("a b\na \n")]))
+    assert between.tolist() == [1, 0, 1, 0, 1, 0] and is_end.tolist() == [0, 1, 0]
 
 
 @given(st.text("ab ", min_size=1, max_size=30), st.text("ab ", max_size=60))
