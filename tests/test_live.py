@@ -15,7 +15,7 @@ from utils import live, models, ngrams, sampling, text
 
 pytestmark = [needs_browser, pytest.mark.xdist_group("browser 1")]
 TEXT, PAGE = "“Are we rising?”\n“No. On the contrary.” " * 9, "pages/try_it.html"
-PROBS = """([model, weights, text]) => live.load({ dataset: { model, weights } }, "weights", Array)
+PROBS = """([model, weights, text]) => live.load({ dataset: { model, weights } }, "weights", isNaN)
   .then((it) => Array.from(live.generate(it, live.ids(it, [...text])),
     ({ state }) => [...live.probabilities(it.logits(state))]))"""
 COUNT = """([files, ids]) => files.map((file) => { const it = new live.KneserNey(); for (const _ of
