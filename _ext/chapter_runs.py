@@ -9,12 +9,14 @@ import copy
 import hashlib
 import os
 import platform
+import shutil
 import sys
 import time
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from datetime import UTC, datetime
 from pathlib import Path
+from tempfile import TemporaryDirectory
 
 import compare
 import nbformat
@@ -23,20 +25,24 @@ from nbclient import NotebookClient
 from sphinx.util import logging
 
 CORES = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+LIVE = surroundings.ROOT / "_static/live"  # where the panels find their model
 WORKERS = min(4, CORES)  # notebooks that are executed at a time
 TOLD = "executed {}: {} s, {} claims held, {} left open, {} of {} compared outputs as recorded"
 logger = logging.getLogger(__name__)
 
 
-def execute(notebook, folder):
-    """Execute a notebook in place and note in its metadata how; raise what nbclient raises."""
+def execute(notebook, folder, live=""):
+    """Execute a notebook in place and note in its metadata how; raise what nbclient raises.
+
+    live: a folder for the models that it exports to the site, if any.
+    """
     begin, env = time.monotonic(), os.environ | {"PYTHONPATH": surroundings.python_path(folder)}
     options = {"timeout": 3600, "coalesce_streams": True, "record_timing": False}
     options |= {"force_raise_errors": True, "skip_cells_with_tag": ""}  # no tag lets a cell off
     options["extra_arguments"] = ["--log-level=ERROR"]  # no word on how messages travel
     client = NotebookClient(notebook, resources={"metadata": {"path": str(folder)}}, **options)
     today, helpers = datetime.now(UTC).date().isoformat(), files_hash(surroundings.ROOT)
-    client.execute(env=env)
+    client.execute(env=env | {"COURSE_LIVE": live})
     seconds = round(time.monotonic() - begin)
     notebook.metadata["record"] = {"date": today, "helpers": helpers, "seconds": seconds}
     notebook.metadata.record["seal"] = compare.seal(notebook)
@@ -154,14 +160,20 @@ def run_chapters(app):
 
 
 def record(path):
-    """Store what a chapter gives in its file; leave the file as it was where a cell fails."""
+    """Store what a chapter gives in its file, and its model for the site in _static/live.
+
+    Where a cell fails, all of them stay as they were.
+    """
     notebook = nbformat.read(path, as_version=4)
-    execute(notebook, path.parent)
-    written = nbformat.read(path, as_version=4)  # its text may have changed meanwhile
-    for cell, given in zip(*map(compare.code_cells, (written, notebook)), strict=True):
-        cell.outputs, cell.execution_count = given.outputs, given.execution_count
-    written.metadata["record"] = notebook.metadata["record"]
-    store(written, path)
+    with TemporaryDirectory() as folder:
+        execute(notebook, path.parent, folder)
+        written = nbformat.read(path, as_version=4)  # its text may have changed meanwhile
+        for cell, given in zip(*map(compare.code_cells, (written, notebook)), strict=True):
+            cell.outputs, cell.execution_count = given.outputs, given.execution_count
+        written.metadata["record"] = notebook.metadata["record"]
+        store(written, path)
+        for file in Path(folder).iterdir():
+            shutil.copy(file, LIVE / file.name)
     print(f"{path.name} recorded in {written.metadata.record.seconds:,} s", flush=True)
 
 

@@ -139,6 +139,9 @@ class Reader:
             return self.works()
         if kind == "exercise-end":
             return ""
+        if kind == "live":
+            link = self.link("this chapter's page", "")
+            return f"{body.strip()}\n\n*In a browser, {link} has a panel to try this in.*"
         raise ExtensionError(f"{self.name}: _ext/reader_notebooks.py knows no {{{kind}}}")
 
     def works(self):

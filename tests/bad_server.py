@@ -21,14 +21,12 @@ class Handler(BaseHTTPRequestHandler):
             getattr(self, kind)()
 
     def start(self, status=200, length=LENGTH, **headers):
-        """Send the status and the headers."""
         self.send_response(status)
         for name, value in {"Content-Length": length, **headers}.items():
             self.send_header(name, value)
         self.end_headers()
 
     def good(self):
-        """Serve the content."""
         self.start()
         self.wfile.write(CONTENT)
 
@@ -45,16 +43,13 @@ class Handler(BaseHTTPRequestHandler):
         self.wfile.write(content)
 
     def missing(self):
-        """Answer 404 with a page that says so."""
         self.start(404, 9)
         self.wfile.write(b"not found")
 
     def broken(self):
-        """Answer 500."""
         self.start(500, 0)
 
     def flaky(self):
-        """Answer 500 the first time and well afterwards."""
         self.broken() if self.server.requests["flaky"] == 1 else self.good()
 
     def wrong(self):
@@ -67,12 +62,6 @@ class Handler(BaseHTTPRequestHandler):
         self.start()
         self.wfile.write(CONTENT[: LENGTH // 2])
 
-    def cut(self):
-        """Send half of the content and hang up, without having said how long it is."""
-        self.send_response(200)
-        self.end_headers()
-        self.wfile.write(CONTENT[: LENGTH // 2])
-
     def endless(self):
         """Send the content again and again, without saying how long it is."""
         self.send_response(200)
@@ -80,16 +69,10 @@ class Handler(BaseHTTPRequestHandler):
         while not self.server.stopping.is_set():
             self.wfile.write(CONTENT)
 
-    def loop(self):
-        """Redirect to itself."""
-        self.start(302, 0, Location=self.path)
-
     def moved(self):
-        """Redirect to the content."""
         self.start(301, 0, Location="/good/file")
 
     def hang(self):
-        """Never answer."""
         self.server.stopping.wait()
 
     def hang_midway(self):
@@ -99,12 +82,10 @@ class Handler(BaseHTTPRequestHandler):
         self.server.stopping.wait()
 
     def trickle(self):
-        """Send the content at about 100 bytes a second."""
         self.start()
         self.trickle_bytes(CONTENT)
 
     def trickle_headers(self):
-        """Send headers without end at about 100 bytes a second."""
         self.trickle_bytes(b"HTTP/1.0 200 OK\r\n" + b"X-Header: more\r\n" * 1000)
 
     def trickle_bytes(self, content):

@@ -155,7 +155,6 @@ def listen(page, address):
 
 
 def settle(page):
-    """Wait until all is loaded, fonts too."""
     page.wait_for_load_state("networkidle")
     page.evaluate("() => document.fonts.ready.then(() => null)")
 

@@ -6,7 +6,7 @@ from types import SimpleNamespace
 
 import nbformat
 from compare import code_cells
-from nbformat.v4 import new_code_cell, new_notebook
+from nbformat.v4 import new_code_cell, new_notebook, new_output
 
 ROOT = Path(__file__).parents[1]
 SITE = ROOT / "_build/html"
@@ -20,9 +20,21 @@ def read(path):
 
 
 def notebook(*cells):
-    """Return a notebook of cells, of which a string is the source of a code cell."""
-    cells = [new_code_cell(cell) if isinstance(cell, str) else cell for cell in cells]
-    return new_notebook(cells=cells, metadata={"kernelspec": KERNEL})
+    """Return a notebook of cells, given as such, as (source, outputs or what was printed, tags).
+
+    A string is the source of a code cell that was not executed.
+    """
+    made = new_notebook(metadata={"kernelspec": KERNEL})
+    for cell in [new_code_cell(cell) if isinstance(cell, str) else cell for cell in cells]:
+        if isinstance(cell, tuple):
+            source, outputs, tags = cell
+            if isinstance(outputs, str):
+                outputs = [new_output("stream", name="stdout", text=outputs)] if outputs else []
+            number = 1 + len([one for one in made.cells if one.cell_type == "code"])
+            cell = new_code_cell(source, outputs=outputs, execution_count=number)
+            cell.metadata.tags = tags
+        made.cells.append(cell)
+    return made
 
 
 def binds(node):

@@ -108,9 +108,6 @@ def test_shortest_text_fills_one_minibatch_at_every_offset_and_one_token_less_do
             sampler(torch.arange(shortest - 1), *sizes)
 
 
-# Windows that begin at every token
-
-
 def storages():
     """Return {address: bytes} of the memory of all living tensors."""
     tensors = [part for part in gc.get_objects() if type(part) is torch.Tensor]
@@ -137,70 +134,56 @@ def test_windows_and_padded_texts_are_where_the_ids_are():
     assert X.device == ids.device and lengths.tolist() == [2, 3]
 
 
-# Texts of many lengths
-
-
+# --- Texts of many lengths
 LENGTHS = st.lists(st.integers(1, 30), min_size=1, max_size=60).map(torch.tensor)
 
 
 @given(
-    rows=st.lists(st.lists(st.integers(), min_size=1, max_size=9), min_size=1, max_size=6),
+    rows=st.lists(st.lists(st.integers(0, 2**40), min_size=1, max_size=9), min_size=1, max_size=6),
     value=st.integers(-(2**31), 2**31),
 )
 @example(rows=[[5], [6, 7, 8]], value=None)
 def test_padding_can_be_undone(rows, value):
-    rows = [[token % 2**40 for token in row] for row in rows]
     sequences = [torch.tensor(row) for row in rows]
     X, lengths = pad(sequences) if value is None else pad(sequences, value)
-    value = value or 0  # unless told otherwise
     assert X.dtype == lengths.dtype == torch.long
-    assert X.shape == (len(rows), max(map(len, rows)))
     assert lengths.tolist() == [len(row) for row in rows]
-    assert [row[:length].tolist() for row, length in zip(X, lengths, strict=True)] == rows
-    for row, length in zip(X, lengths, strict=True):
-        assert (row[length:] == value).all()
-
-
-def values(batches):
-    return [batch.tolist() for batch in batches]
+    padding = [(value or 0,) * (max(map(len, rows)) - len(row)) for row in rows]
+    assert X.tolist() == [[*row, *more] for row, more in zip(rows, padding, strict=True)]
 
 
 @given(
     lengths=LENGTHS,
     batch_size=st.integers(1, 20),
     num_batches=st.integers(1, 8),
-    seed=st.integers(0, 2**32),
+    share=st.floats(0.1, 1),
 )
-def test_buckets_deal_out_every_index_once(lengths, batch_size, num_batches, seed):
+def test_buckets_deal_out_every_index_once(lengths, batch_size, num_batches, share):
+    """And the share of padding equals a count of it, for a part of the minibatches, too."""
     kept = lengths.clone()
-    torch.manual_seed(seed)
     batches = bucket(lengths, batch_size, num_batches)
-    assert isinstance(batches, list) and all(batch.dtype == torch.long for batch in batches)
     assert sorted(torch.cat(batches).tolist()) == list(range(len(lengths)))
     whole, rest = divmod(len(lengths), batch_size)
     expected = [batch_size] * whole + [rest] * (rest > 0)
     assert sorted(map(len, batches), reverse=True) == expected
-    torch.manual_seed(seed)
-    assert values(bucket(lengths, batch_size, num_batches)) == values(batches)
+    batches = batches[: max(1, int(share * len(batches)))]
+    texts = [torch.ones(length, dtype=torch.long) for length in lengths]
+    marks = torch.cat([pad([texts[i] for i in batch])[0].flatten() for batch in batches])
+    padding = (marks == 0).double().mean().item()
+    assert padding_share(lengths, batches) == pytest.approx(padding, abs=1e-12)
     assert torch.equal(lengths, kept)
 
 
 def test_minibatches_of_a_bucket_are_neighbours_within_it():
-    """Of 40 buckets each minibatch of 2 spans about a third of the range of its four texts."""
     torch.manual_seed(9)
     lengths = torch.arange(1, 161)
-    spans = {
-        num_batches: torch.stack([lengths[b].diff().abs() for b in bucket(lengths, 2, num_batches)])
-        for num_batches in (1, 2, 80)
-    }
-    means = {num_batches: span.float().mean().item() for num_batches, span in spans.items()}
-    assert means[1] == pytest.approx(160 / 3, rel=0.2)  # two numbers drawn from 160
-    assert means[2] == pytest.approx(160 / 5, rel=0.2)  # the first two of four, or the last two
-    assert means[80] == 1
+    # Two numbers drawn from 160; the first two of four, or the last two; neighbours of all.
+    for num_batches, expected in {1: 160 / 3, 2: 160 / 5, 80: 1}.items():
+        spans = [lengths[pair].diff().abs() for pair in bucket(lengths, 2, num_batches)]
+        assert torch.cat(spans).double().mean().item() == pytest.approx(expected, rel=0.2)
 
 
 def test_minibatches_of_a_bucket_come_in_random_order():
-    """Not from the shortest to the longest: each comes first about 100 times."""
     torch.manual_seed(11)
     lengths = torch.arange(1, 11)
     firsts = Counter(lengths[bucket(lengths, 2, 5)[0]].min().item() for _ in range(500))
@@ -210,31 +193,11 @@ def test_minibatches_of_a_bucket_come_in_random_order():
 def test_buckets_are_drawn_at_random_ties_too():
     """Every other text is as likely in the minibatch of text 0, with and without buckets."""
     torch.manual_seed(10)
-    for lengths, num_batches in (
-        (torch.arange(1, 9), 1),
-        (torch.full((8,), 5), 1),
-        (torch.full((8,), 5), 4),
-    ):
+    for lengths, num_batches in ((torch.arange(1, 9), 1), (torch.full((8,), 5), 4)):
         mates = Counter()
         for _ in range(700):
-            (batch,) = [b for b in values(bucket(lengths, 2, num_batches)) if 0 in b]
-            mates.update(set(batch) - {0})
+            (batch,) = [batch for batch in bucket(lengths, 2, num_batches) if 0 in batch]
+            mates.update(set(batch.tolist()) - {0})
         assert sorted(mates) == [1, 2, 3, 4, 5, 6, 7]
         chi_squared = sum((count - 100) ** 2 / 100 for count in mates.values())
         assert chi_squared < 22.5  # 6 degrees of freedom: 1 in 1,000
-
-
-@given(
-    lengths=LENGTHS,
-    batch_size=st.integers(1, 20),
-    num_batches=st.integers(1, 8),
-    share=st.floats(0.1, 1),
-)
-def test_padding_share_equals_a_count_of_the_padding(lengths, batch_size, num_batches, share):
-    batches = bucket(lengths, batch_size, num_batches)
-    batches = batches[: max(1, int(share * len(batches)))]
-    texts = [torch.ones(length, dtype=torch.long) for length in lengths]
-    padded = [pad([texts[i] for i in batch])[0] for batch in batches]
-    places = sum(X.numel() for X in padded)
-    padding = sum((X == 0).sum().item() for X in padded)
-    assert padding_share(lengths, batches) == pytest.approx(padding / places, abs=1e-12)

@@ -10,7 +10,6 @@ import ratios
 
 
 def rows(text):
-    """Return {name: ratios} of a stored table."""
     lines = [line.strip("| ").split(" | ") for line in text.splitlines() if line.startswith("|")]
     return {name: [float(ratio) for ratio in found] for name, *found in lines[2:]}
 

@@ -5,9 +5,6 @@ pictures of it land in _build/screenshots. `make test` builds the site before.
 """
 
 import shutil
-import threading
-from functools import partial
-from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
 from types import SimpleNamespace
 from urllib.parse import unquote, urlsplit
 
@@ -17,7 +14,7 @@ import yaml
 from compare import code_cells
 from notebooks import ROOT, SITE, read
 from playwright.sync_api import sync_playwright
-from site_pages import soup
+from site_pages import served, soup
 
 PICTURES = ROOT / "_build/screenshots"
 PROGRAM = next(filter(None, map(shutil.which, ["chromium", "google-chrome"])), None)
@@ -40,31 +37,16 @@ def spread(pages):
     ]
 
 
-class Handler(SimpleHTTPRequestHandler):
-    def log_message(self, *_):
-        """Print nothing."""
-
-
-def serve(folder):
-    """Return a server of the folder on a free port of this machine, already at work."""
-    server = ThreadingHTTPServer(("127.0.0.1", 0), partial(Handler, directory=folder))
-    threading.Thread(target=server.serve_forever, daemon=True).start()
-    return server
-
-
 @pytest.fixture(scope="module")
 def address():
-    """Return the address of the built site."""
     missing = [page for page in PAGES if not (SITE / f"{page}.html").exists()]
     assert not missing, f"make book comes first; not built: {missing}"
-    server = serve(SITE)
-    yield f"http://127.0.0.1:{server.server_port}"
-    server.shutdown()
+    with served(SITE) as address:
+        yield address
 
 
 @pytest.fixture(scope="module")
 def chromium():
-    """Return a running browser."""
     with sync_playwright() as playwright:
         browser = playwright.chromium.launch(executable_path=PROGRAM, args=["--no-sandbox"])
         yield browser
@@ -82,7 +64,6 @@ def new_page(chromium, width=WIDE, theme="light"):
 
 @pytest.fixture
 def tab(chromium):
-    """Return an empty page of the browser."""
     page = new_page(chromium)
     yield page
     page.close()
@@ -108,7 +89,6 @@ def show(opened, width=WIDE, theme="light"):
 
 
 def chapter(name):
-    """Return the notebook of a chapter."""
     return read(f"{name}.ipynb")
 
 
@@ -128,7 +108,7 @@ def test_page_is_light_loads_without_a_word_and_keeps_still(opened):
 
 @needs_browser
 @pytest.mark.parametrize("opened", spread(CHAPTERS), indirect=True)
-def test_code_is_copied_and_solutions_open_and_close_by_mouse_and_by_key(opened):
+def test_code_fits_and_is_copied_and_solutions_open_and_close_by_mouse_and_by_key(opened):
     page = show(opened)
     cell = page.locator(".cell_input").first
     cell.hover()
@@ -144,6 +124,8 @@ def test_code_is_copied_and_solutions_open_and_close_by_mouse_and_by_key(opened)
         assert last.is_visible() and button.get_attribute("aria-expanded") == "true"
         button.press("Enter")
         assert not last.is_visible() and button.get_attribute("aria-expanded") == "false"
+    wide = "els => els.filter(el => el.offsetWidth && el.scrollWidth > el.clientWidth).length"
+    assert page.locator("div.cell_input pre:not(.admonition *)").evaluate_all(wide) == 0
 
 
 @needs_browser
@@ -167,7 +149,6 @@ def test_code_that_only_draws_opens_and_closes_by_mouse_and_by_key(opened):
 @pytest.mark.parametrize("theme", ["light", "dark"])
 @pytest.mark.parametrize("width", [NARROW, WIDE])
 def test_page_is_whole_and_legible_for_everybody(opened, width, theme):
-    """With all its solutions open; those who do not see it, or use no mouse, can read it, too."""
     page = show(opened, width, theme)
     if (width, theme) in [(WIDE, "light"), (NARROW, "dark")]:
         PICTURES.mkdir(exist_ok=True)
@@ -183,13 +164,6 @@ def test_page_is_whole_and_legible_for_everybody(opened, width, theme):
 
 
 @needs_browser
-@pytest.mark.parametrize("opened", spread(CHAPTERS), indirect=True)
-def test_a_line_of_code_fits_on_a_wide_screen(opened):
-    lines = "els => els.filter(el => el.offsetWidth && el.scrollWidth > el.clientWidth).length"
-    assert show(opened).locator("div.cell_input pre:not(.admonition *)").evaluate_all(lines) == 0
-
-
-@needs_browser
 @pytest.mark.xdist_group("browser 0")
 def test_a_click_on_the_picture_of_a_card_opens_its_chapter(tab, address):
     tab.goto(f"{address}/index.html")
@@ -202,22 +176,12 @@ def test_a_click_on_the_picture_of_a_card_opens_its_chapter(tab, address):
 
 @needs_browser
 @pytest.mark.xdist_group("browser 1")
-def test_search_finds_every_chapter_by_its_title(tab, address):
+def test_search_finds_chapters_and_what_a_chinese_term_means_and_shows_passages(tab, address):
     for name in CHAPTERS:
         assert f"{name}.html" in checks.found_by_search(tab, address, title(name))
-
-
-@needs_browser
-@pytest.mark.xdist_group("browser 0")
-def test_search_in_chinese_finds_what_a_term_means(tab, address):
     for words, meaning in {"困惑度": "equally likely", "门控循环单元": "reset gate"}.items():
         assert set(checks.found_by_search(tab, address, words)) == {"pages/glossary.html"}
         assert meaning in tab.locator("#search-results li p.context").first.inner_text()
-
-
-@needs_browser
-@pytest.mark.xdist_group("browser 0")
-def test_search_shows_passages_of_the_article(tab, address):
     pages = checks.found_by_search(tab, address, "perplexity")
     excerpts = tab.locator("#search-results li p.context")
     excerpts.nth(5).wait_for(timeout=30_000)
@@ -268,21 +232,15 @@ def test_links_lead_somewhere_and_the_head_says_what_the_page_is_about(name):
     assert (page.parent / said["og:image"]).resolve().is_file()
 
 
-# --- The packed site
 @needs_browser
 @pytest.mark.xdist_group("browser 1")
-def test_packed_site_works_from_a_folder(address, tab, tmp_path):
-    shutil.make_archive(tmp_path / "course", "zip", root_dir=SITE.parent, base_dir="html")
-    shutil.unpack_archive(tmp_path / "course.zip", tmp_path)
-    folder = tmp_path / "html"
-    troubles = checks.listen(tab, folder.as_uri())
-    tab.goto((folder / f"{CHAPTERS[3]}.html").as_uri())
+def test_site_works_from_a_folder(tab):
+    troubles = checks.listen(tab, SITE.as_uri())
+    tab.goto((SITE / f"{CHAPTERS[3]}.html").as_uri())
     checks.settle(tab)
     assert tab.locator("math").count() > 5
     assert tab.evaluate(checks.UNSET_FORMULAS) == [] and tab.evaluate(checks.POOR_IMAGES) == []
-    found = checks.found_by_search(tab, folder.as_uri(), title(CHAPTERS[3]))
-    assert f"{CHAPTERS[3]}.html" in found
-    assert checks.found_by_search(tab, folder.as_uri(), "xylophonists") == []
+    assert f"{CHAPTERS[3]}.html" in checks.found_by_search(tab, SITE.as_uri(), title(CHAPTERS[3]))
     assert troubles == []
 
 
@@ -315,11 +273,10 @@ def test_a_page_with_every_fault_is_noticed(tmp_path, chromium):
     (site / "index.html").write_text(FAULTY, encoding="utf8")
     (site / "ink.svg").write_text(INK, encoding="utf8")
     (tmp_path / "beside.html").touch()
-    server = serve(site)
-    address = f"http://127.0.0.1:{server.server_port}"
     page = new_page(chromium, NARROW)
-    troubles = checks.listen(page, address)
-    moved = checks.open_while_images_wait(page, f"{address}/index.html")
+    with served(site) as address:
+        troubles = checks.listen(page, address)
+        moved = checks.open_while_images_wait(page, f"{address}/index.html")
     heard = "\n".join(troubles)
     assert "asks http://127.0.0.1:9/x" in heard and "undefinedName is not defined" in heard
     assert "404: " in heard and moved and page.evaluate("shifts") > 0
@@ -340,4 +297,3 @@ def test_a_page_with_every_fault_is_noticed(tmp_path, chromium):
     assert {"color-contrast", "html-has-lang"} <= found
     assert dead_links(site / "index.html", site) == ["#nowhere", "gone.html", "../beside.html"]
     page.close()
-    server.shutdown()

@@ -9,7 +9,6 @@ from notebooks import definitions
 
 
 def load(num_points, tau, num_train):
-    """Return the chapter's functions, for a configuration of our own."""
     config = SimpleNamespace(num_points=num_points, tau=tau, first_test=tau + num_train)
     return definitions(1, "forecast", "k_steps_ahead", "mse_by_horizon", config=config)
 

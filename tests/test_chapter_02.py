@@ -9,7 +9,6 @@ from utils.text import Vocab
 
 @pytest.fixture(scope="module")
 def chapter():
-    """Return the functions that the chapter defines, with two byte pairs learned."""
     functions = ("split", "unknown_share", "coverage", "merge", "encode")
     return definitions(2, *functions, merges=[("s", "_"), ("e", "s_")])
 

@@ -14,7 +14,6 @@ from utils.training import perplexity
 
 @pytest.fixture(scope="module")
 def chapter():
-    """Return the functions that the chapter defines, without its experiments."""
     names = "ngrams", "write", "ZipfConfig", "fit_zipf", "perplexity_of", "laplace_perplexity"
     return definitions(3, *names, perplexity=perplexity)
 

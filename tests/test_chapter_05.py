@@ -9,9 +9,7 @@ from utils.models import RNNScratch
 
 @pytest.fixture(scope="module")
 def chapter():
-    """Return what the chapter defines, without its experiments."""
-    names = ["Handover", "linear", "WaveConfig", "wave", "linear_rule", "errors"]
-    return definitions(5, *names)
+    return definitions(5, "Handover", "linear", "WaveConfig", "wave", "linear_rule", "errors")
 
 
 def test_a_free_state_is_the_scratch_model(chapter):

@@ -13,7 +13,6 @@ from utils.training import detach, sequence_loss
 
 @pytest.fixture(scope="module")
 def chapter():
-    """Return the functions that the chapter defines, without its experiments."""
     names = ["truncated_gradient", "at_first_token", "gradient_norms", "scaled", "halving"]
     sizes = ["MeasureConfig", "measure", "AgesConfig", "grown"]
     return definitions(
@@ -24,16 +23,6 @@ def chapter():
 def letters():
     """Return ids of a text that is long enough to follow a gradient through."""
     return torch.arange(10_000) ** 2 % 7 % 6
-
-
-def test_truncated_gradient_over_the_whole_length_is_the_full_one(chapter):
-    seed(0)
-    model = LanguageModel(nn.RNN(8, 8), 6).double()
-    X, Y = torch.randint(6, (2, 3, 12))
-    sequence_loss(model(X)[0], Y).backward()
-    full = model.layer.weight_hh_l0.grad.flatten()
-    torch.testing.assert_close(chapter.truncated_gradient(model, X, Y, 12), full)
-    assert not torch.allclose(chapter.truncated_gradient(model, X, Y, 4), full)
 
 
 def test_truncated_gradient_lacks_what_crosses_a_cut(chapter):

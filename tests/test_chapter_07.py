@@ -1,13 +1,10 @@
-"""Chapter 07: its worked unit, its two kinds of GRU, its recipes, and what it reads off a model."""
-
-import math
+"""Chapter 07: its two kinds of GRU, its recipes, and what it reads off a model."""
 
 import pytest
 import torch
 from notebooks import definitions
 from torch import nn
 
-from utils import d2l
 from utils.models import GRUScratch, LanguageModel
 
 NAMES = "gru_step", "plain_unit", "three_units", "copy_weights", "descent", "adam", "hold"
@@ -21,16 +18,6 @@ def chapter():
     values = 0.3 * torch.randn(1000)
     values[[10, 45]] = torch.tensor([0.8, -1.2])
     return definitions(7, *NAMES, values=values)
-
-
-def test_the_worked_unit_goes_from_the_gates_to_its_new_state():
-    def sigma(a):
-        return 1 / (1 + math.exp(-a))
-
-    kept, seen = sigma(1.5 + 0.7), sigma(0) * 0.7
-    proposed = math.tanh(-0.77 + seen)
-    state = kept * 0.7 + (1 - kept) * proposed
-    assert [round(a, 2) for a in (kept, seen, proposed, state)] == [0.9, 0.35, -0.4, 0.59]
 
 
 def test_a_plain_unit_is_deaf_once_its_weight_has_driven_it_to_an_end(chapter):
@@ -63,10 +50,6 @@ def test_the_two_kinds_agree_where_the_reset_gate_is_one_number_and_its_bias_is_
     torch.testing.assert_close(before(inputs), after(inputs))
     after.b_hn.data.fill_(0.5)
     assert (before(inputs)[0] - after(inputs)[0]).abs().max() > 0.01
-
-
-def test_the_concise_gru_of_d2l_is_that_of_pytorch():
-    assert isinstance(d2l.GRU(28, 32, 1).rnn, nn.GRU)
 
 
 def test_descent_starts_small_and_no_update_is_longer_than_rate_times_theta(chapter):

@@ -15,8 +15,7 @@ import torch
 from torch import nn
 
 from utils import training
-from utils.batching import random_windows
-from utils.models import GRUScratch, LanguageModel
+from utils.models import LanguageModel
 from utils.training import load_checkpoint, save_checkpoint
 
 OPTIMIZERS = {
@@ -27,7 +26,13 @@ OPTIMIZERS = {
     "Adamax": partial(torch.optim.Adamax, lr=0.02),
     "Adafactor": partial(torch.optim.Adafactor, lr=0.02),
 }
-BATCHES = partial(random_windows, torch.arange(5).repeat(40), 4, 10)
+
+
+def go_on(model, optimizer, steps):
+    for _ in range(steps):
+        optimizer.zero_grad()
+        model(torch.randint(5, (2, 6)))[0].square().sum().backward()
+        optimizer.step()
 
 
 def make(optimizer="Adam", steps=2, seed=0, layer=None):
@@ -35,10 +40,7 @@ def make(optimizer="Adam", steps=2, seed=0, layer=None):
     torch.manual_seed(seed)
     model = LanguageModel(layer or nn.LSTM(3, 4, num_layers=2), 5)
     optimizer = OPTIMIZERS[optimizer](model.parameters())
-    for _ in range(steps):
-        optimizer.zero_grad()
-        model(torch.randint(5, (2, 6)))[0].square().sum().backward()
-        optimizer.step()
+    go_on(model, optimizer, steps)
     return model, optimizer
 
 
@@ -64,8 +66,7 @@ def refused(path, model, optimizer, *words):
     before = snapshot(model, optimizer)
     with pytest.raises(ValueError, match=r"^path must be ") as error:
         load_checkpoint(path, model, optimizer)
-    for word in (str(path), *words):
-        assert word in str(error.value)
+    assert [word for word in (str(path), *words) if word not in str(error.value)] == []
     assert same(snapshot(model, optimizer), before)
 
 
@@ -93,8 +94,10 @@ def test_weights_and_optimizer_come_back_to_the_last_bit(optimizer, path):
         assert not same(snapshot(*fresh), before)
         assert load_checkpoint(path, *fresh) == {}
         assert same(snapshot(*fresh), before)
-    given = [p for group in fresh[1].param_groups for p in group["params"]]
-    assert all(p is q for p, q in zip(fresh[0].parameters(), given, strict=True))
+    for both in (saved, fresh):
+        torch.manual_seed(2)
+        go_on(*both, steps=1)
+    assert same(snapshot(*saved), snapshot(*fresh)), "training goes on as if it had never stopped"
 
 
 def test_several_groups_of_parameters_and_their_settings(path):
@@ -145,26 +148,6 @@ def test_what_could_not_be_read_back_is_named_and_not_written(path, value):
     assert load_checkpoint(path, *make()) == {"step": 1}
 
 
-def test_training_on_from_a_checkpoint_equals_never_stopping(path):
-    """Weights and perplexities agree bit for bit: dropout and the order of windows included."""
-
-    def build(seed):
-        torch.manual_seed(seed)
-        model = LanguageModel(nn.GRU(3, 8), 5, dropout=0.3)
-        return model, OPTIMIZERS["Adam"](model.parameters())
-
-    def go_on(model, adam):
-        return training.train(model, BATCHES, 2, adam).perplexities
-
-    never_stopped, stopped = build(0), build(1)
-    go_on(*never_stopped)
-    save_checkpoint(path, *never_stopped, rng=torch.get_rng_state())
-    expected = go_on(*never_stopped)
-    torch.set_rng_state(load_checkpoint(path, *stopped)["rng"])
-    assert go_on(*stopped) == expected
-    assert same(snapshot(*stopped), snapshot(*never_stopped))
-
-
 # --- Whole or not at all
 @pytest.mark.parametrize("error", [OSError, KeyboardInterrupt])
 def test_a_save_that_fails_halfway_leaves_the_old_file_whole(path, monkeypatch, error):
@@ -195,20 +178,12 @@ def test_what_is_not_there_is_named_and_not_made(tmp_path):
 
 
 # --- Damaged files, and files of another kind
-@pytest.mark.parametrize("share", [0, 0.1, 0.5, 0.999])
-def test_a_truncated_file(path, share):
-    save_checkpoint(path, *make(), step=1)
-    path.write_bytes(path.read_bytes()[: int(path.stat().st_size * share)])
-    refused(path, *make(seed=1), "whole checkpoint")
-
-
 def test_a_flipped_byte_that_torch_load_does_not_notice(path):
     """It reads other numbers than were written, or, for a folder, whatever lies in the memory."""
     saved = make()
     save_checkpoint(path, *saved)
-    whole, weight = path.read_bytes(), saved[0].output.weight
-    parts = [weight, saved[1].state[weight]["exp_avg"]]
-    places = {whole.index(part.detach().numpy().tobytes()) + 7: "data/" for part in parts}
+    whole, weight = path.read_bytes(), saved[0].output.weight.detach()
+    places = {whole.index(weight.numpy().tobytes()) + 7: "data/"}
     name = "checkpoint/data/0"  # the mark of a folder stands eight bytes before it
     places[whole.rindex(name.encode()) - 8] = name
     for place, named in places.items():
@@ -217,7 +192,7 @@ def test_a_flipped_byte_that_torch_load_does_not_notice(path):
         flip(path, place, 0x10)
 
 
-def test_any_flipped_byte_is_refused_or_does_not_matter(path):
+def test_any_flipped_byte_is_refused_or_does_not_matter_and_half_a_file_is_refused(path):
     other = make(layer=nn.RNN(1, 1))
     before = snapshot(*other)
     save_checkpoint(path, *other, step=1)
@@ -230,6 +205,8 @@ def test_any_flipped_byte_is_refused_or_does_not_matter(path):
             assert str(error).startswith("path must be ") and str(path) in str(error)
         flip(path, place, 1 + place % 255)
     assert same(snapshot(*other), before)
+    path.write_bytes(path.read_bytes()[: size // 2])
+    refused(path, *other, "whole checkpoint")
 
 
 class Evil(str):
@@ -243,15 +220,10 @@ def test_a_pickle_that_would_run_code_does_not_run(path):
     ran, (model, optimizer) = path.parent / "ran", make()
     save_checkpoint(path, model, optimizer)
     for content in (Evil(ran), torch.load(path) | {"extra": {"step": Evil(ran)}}):
-        for write in (torch.save, partial(torch.save, _use_new_zipfile_serialization=False)):
+        for write in (torch.save, lambda content, path: path.write_bytes(pickle.dumps(content))):
             write(content, path)
             refused(path, model, optimizer, "whole checkpoint")
-        path.write_bytes(pickle.dumps(content))
-        refused(path, model, optimizer, "whole checkpoint")
     assert not ran.exists()
-    torch.save(Evil(ran), path)
-    torch.load(path, weights_only=False)
-    assert ran.exists(), "the file was harmful"
 
 
 def test_a_checkpoint_of_another_make(path):
@@ -269,35 +241,28 @@ def test_a_checkpoint_of_another_make(path):
 
 
 # --- Another model, another optimizer, another version
-OTHERS = {
-    "layer.bias_hh_l0 of shape (18,), got (12,)": lambda: nn.GRU(3, 6),
-    "layer.bias_hh_l1 of shape (12,), got None": lambda: nn.GRU(3, 4, 2),
-    "layer.W_h of shape (4, 12), got None": lambda: GRUScratch(3, 4),
-}
+def test_a_checkpoint_of_another_architecture_and_the_other_way_round(path):
+    gru, adam = make(layer=nn.GRU(3, 4))
+    for layer, words in [
+        (nn.GRU(3, 6), "layer.bias_hh_l0 of shape (18,), got (12,)"),
+        (nn.GRU(3, 4, 2), "layer.bias_hh_l1 of shape (12,), got None"),
+    ]:
+        other, others_adam = make(layer=layer)
+        save_checkpoint(path, gru, adam)
+        refused(path, other, others_adam, "a checkpoint of this model", words)
+        refused(path, gru, others_adam, "a checkpoint of this optimizer")
+        save_checkpoint(path, other, others_adam)
+        refused(path, gru, adam, "a checkpoint of this model")
 
 
-@pytest.mark.parametrize("words", OTHERS)
-def test_a_checkpoint_of_another_architecture_and_the_other_way_round(path, words):
-    (gru, adam), (other, others_adam) = make(layer=nn.GRU(3, 4)), make(layer=OTHERS[words]())
-    save_checkpoint(path, gru, adam)
-    refused(path, other, others_adam, "a checkpoint of this model", words)
-    refused(path, gru, others_adam, "a checkpoint of this optimizer")
-    save_checkpoint(path, other, others_adam)
-    refused(path, gru, adam, "a checkpoint of this model")
-
-
-@pytest.mark.parametrize("theirs", OPTIMIZERS)
-@pytest.mark.parametrize("ours", OPTIMIZERS)
-def test_a_checkpoint_of_another_class_of_optimizer(path, ours, theirs):
+def test_a_checkpoint_of_another_class_of_optimizer(path):
     """torch loads Adam's state into Adamax without a word; its next step would fail."""
-    save_checkpoint(path, *make(theirs))
-    model, optimizer = make(ours, seed=1)
-    kinds = [type(make(name)[1]).__name__ for name in (ours, theirs)]
-    if kinds[0] == kinds[1]:
-        load_checkpoint(path, model, optimizer)
-        training.train(model, BATCHES, 1, optimizer)
-    else:
-        refused(path, model, optimizer, "optimizer", *kinds)
+    save_checkpoint(path, *make("Adam"))
+    for ours in ("Adamax", "SGD"):
+        refused(path, *make(ours, seed=1), f"this optimizer, {ours}: ", "is of Adam")
+    save_checkpoint(path, *make("momentum"))
+    load_checkpoint(path, *(both := make("SGD")))  # of one class
+    go_on(*both, steps=1)
 
 
 def test_a_file_of_another_version_fits_or_is_said_to_be_one(path):
@@ -319,4 +284,4 @@ def test_a_file_of_another_version_fits_or_is_said_to_be_one(path):
     load_checkpoint(path, model, adam)
     (group,) = adam.param_groups
     assert (group["lr"], group["eps"], group["maximize"]) == (0.02, 0.125, True)
-    training.train(model, BATCHES, 1, adam)
+    go_on(model, adam, steps=1)

@@ -106,20 +106,15 @@ ABOVE_0 = [
 ]
 
 
-@pytest.mark.parametrize(("name", "call"), POSITIVE)
-def test_positive_integers(name, call):
-    for value in (0, -1):
-        refuses(ValueError, name, call, value)
-    for value in (True, 2.0, "2"):
-        refuses(TypeError, name, call, value)
-    call(2)
+NUMBERS = [(*case, (0, -1), (True, 2.0, "2")) for case in POSITIVE]
+NUMBERS += [(*case, (0, -1.0, math.nan), (True, "1", None)) for case in ABOVE_0]
 
 
-@pytest.mark.parametrize(("name", "call"), ABOVE_0)
-def test_numbers_above_0(name, call):
-    for value in (0, -1.0, math.nan):
+@pytest.mark.parametrize(("name", "call", "too_small", "others"), NUMBERS)
+def test_positive_integers_and_numbers_above_0(name, call, too_small, others):
+    for value in too_small:
         refuses(ValueError, name, call, value)
-    for value in (True, "1", None):
+    for value in others:
         refuses(TypeError, name, call, value)
     call(1)
 
@@ -138,10 +133,9 @@ NOT_TOKENS = None, 3, "the time", b"time", {"a"}, frozenset("a"), [["the"]], IDS
 MANY_TOKENS = torch.tensor(1), IDS, (char for char in "ab"), iter("ab"), range(2), [IDS]
 MANY_TOKENS += slice(1), {}, {"a"}, [{}], (["a"],)
 NO_LOGITS = None, [1.0], np.ones(2), torch.ones(2).bool(), torch.ones(2) * 1j
-WINDOWS = random_windows, sequential_windows, overlapping_windows
 CASES = [
     *each(TypeError, "text", normalize, None, 1, b"time", ["time"]),
-    *each(TypeError, "text", lambda text: tokenize(text, "char"), None, 1, b"time", ["time"]),
+    *each(TypeError, "text", lambda text: tokenize(text, "char"), b"time"),
     *each(ValueError, "kind", partial(tokenize, "time"), "words", "", None, 1),
     *each(TypeError, "tokens", Vocab, *NOT_TOKENS),
     *each(TypeError, "reserved_tokens", partial(Vocab, [], 1), "<pad>", {"a"}, ({},)),
@@ -149,32 +143,20 @@ CASES = [
     *each(ValueError, "tokens", CHARS.__getitem__, "the", ["a", "the"]),
     *each(IndexError, "indices", CHARS.to_tokens, -1, 5, 1.0, "1", None, IDS[:2], [[1], [-1]]),
     *each(TypeError, "ids", GRAM.fit, None, IDS, "abc", (0, 1), ["a"], [True], [1.0], [IDS[0]]),
-    *each(TypeError, "ids", lambda ids: sample(GRAM, ids, 1), None, IDS, "abc", (0, 1), [1.0]),
     *each(ValueError, "ids", GRAM.fit, [0, 5], [-1]),
-    *each(ValueError, "ids", GRAM.loss, [0, 5], [-1]),
     *each(ValueError, "ids", lambda ids: sample(GRAM, ids, 1), [0, 5], [-1]),
     *each(ValueError, "ids", lambda token: GRAM.probability(token, []), 5, -1),
     *each(ValueError, "ids", lambda token: GRAM.probability(0, [token]), 5, -1),
-    *[
-        case
-        for cut in WINDOWS
-        for case in (
-            *each(TypeError, "ids", partial(cut, batch_size=2, num_steps=3), *NOT_LONG),
-            *each(ValueError, "ids", partial(cut, batch_size=2, num_steps=3), X, IDS[:0], IDS[:4]),
-        )
-    ],
-    *each(TypeError, "ids", lambda ids: evaluate(MODELS["LSTM"](), ids), *NOT_LONG),
+    *each(TypeError, "ids", lambda ids: overlapping_windows(ids, 2, 3), *NOT_LONG),
     *each(ValueError, "ids", lambda ids: evaluate(MODELS["LSTM"](), ids), IDS[:0], IDS[:1], X),
     *each(TypeError, "sequences", pad, None, X, (IDS,), [[1, 2]], [IDS, "ab"], [torch.ones(2)]),
     *each(ValueError, "sequences", pad, [], [torch.tensor(3)], [X], [IDS, IDS[:0]]),
     *each(TypeError, "lengths", lambda lengths: bucket(lengths, 2), *NOT_LONG),
     *each(ValueError, "lengths", lambda lengths: bucket(lengths, 2), IDS, -IDS - 1, X + 1, IDS[:0]),
-    *each(TypeError, "lengths", lambda lengths: padding_share(lengths, [IDS]), *NOT_LONG),
     *each(ValueError, "lengths", lambda lengths: padding_share(lengths, [IDS]), IDS, X + 1),
     *each(ValueError, "batches", partial(padding_share, LENGTHS), [], (), None, X, iter([IDS])),
     *each(TypeError, "batches", lambda batch: padding_share(LENGTHS, [IDS[:2], batch]), *NOT_LONG),
-    *each(ValueError, "batches", partial(padding_share, LENGTHS), [IDS], [X], [IDS[:0]], [IDS[0]]),
-    *each(ValueError, "batches", partial(padding_share, LENGTHS), [IDS[:2] - 1]),
+    *each(ValueError, "batches", partial(padding_share, LENGTHS), [IDS], [X], [IDS[:2] - 1]),
     *each(TypeError, "X", lambda X: classify(X, LENGTHS), *NOT_LONG),
     *each(ValueError, "X", lambda X: classify(X, LENGTHS), X[0], X[None], X[:0], X[:, :0]),
     *each(ValueError, "X", lambda X: classify(X, LENGTHS), X + 5, X - 1),
@@ -185,33 +167,25 @@ CASES = [
     *each(TypeError, "layer", partial(classify, X, LENGTHS), [nn.Linear(3, 4)], [GRU, nn.GRU]),
     *each(ValueError, "layers", partial(classify, X, LENGTHS), [], [GRU] * 3, [GRU, GRU_BOTH_WAYS]),
     *each(ValueError, "layer", partial(classify, X, LENGTHS), [nn.GRU(3, 4, batch_first=True)]),
-    *each(TypeError, "layer", lambda layer: LanguageModel(layer, 5), None, "GRU", nn.GRU, X),
-    *each(TypeError, "layer", lambda layer: LanguageModel(layer, 5), nn.Linear(4, 4)),
-    *each(TypeError, "layer", lambda layer: LanguageModel(layer, 5), nn.GRUCell(4, 4)),
+    *each(TypeError, "layer", lambda it: LanguageModel(it, 5), None, nn.GRU, nn.GRUCell(4, 4)),
     *each(ValueError, "layer", lambda layer: LanguageModel(layer, 5), nn.LSTM(4, 4, proj_size=2)),
     *each(TypeError, "inputs", GRUScratch(3, 4), None, [1.0], np.ones((2, 2, 3)), X),
-    *each(TypeError, "inputs", LSTMScratch(3, 4), None, X),
     *each(ValueError, "inputs", GRUScratch(3, 4), torch.ones(2, 3), torch.ones(2, 2, 4)),
     *each(ValueError, "inputs", LSTMScratch(3, 4), torch.ones(0, 2, 3), torch.ones(2, 2, 4)),
     *each(TypeError, "prefix", lambda prefix: write(MODELS["LSTM"](), prefix), None, ["a"], 1),
     *each(ValueError, "prefix", lambda prefix: write(MODELS["LSTM"](), prefix), ""),
     *each(TypeError, "logits", probabilities, *NO_LOGITS),
     *each(ValueError, "logits", probabilities, torch.ones(2, 3), torch.ones(0), torch.tensor(1.0)),
-    *each(
-        ValueError, "logits", probabilities, torch.tensor([0, math.nan]), torch.ones(2) * math.inf
-    ),
     *each(TypeError, "description", partial(progress, range(2)), None, 3, b"epochs", ["epochs"]),
     *each(ValueError, "description", partial(progress, range(2)), "", "two\nlines", "a\r"),
-    *each(ValueError, "logits", sampler(), torch.tensor([0, math.nan]), torch.ones(2) / -0.0),
-    *each(
-        TypeError, "optimizer", lambda optimizer: run(optimizer=optimizer), "SGD", torch.optim.SGD
-    ),
+    *each(ValueError, "logits", sampler(), torch.tensor([0, math.nan]), torch.ones(2) / 0),
+    *each(TypeError, "optimizer", lambda it: run(optimizer=it), "SGD", torch.optim.SGD),
     *each(ValueError, "parameters", lambda given: clip_gradients(given, 1.0), [], [torch.ones(2)]),
 ]
 
 
-def write(model, prefix="ab", **how):
-    return generate(model, CHARS, prefix, 3, **how)
+def write(model, prefix="ab"):
+    return generate(model, CHARS, prefix, 3)
 
 
 @pytest.mark.parametrize(("error", "word", "call", "value"), CASES)
@@ -265,10 +239,9 @@ def test_a_wrong_state_is_refused_and_never_read(name):
 def test_an_optimizer_of_another_model_is_refused_and_one_of_a_part_of_this_one_is_not():
     model, other = MODELS["RNNScratch"](), MODELS["RNNScratch"]()
     theirs = torch.optim.SGD(other.parameters(), 1.0)
-    refuses(ValueError, "optimizer", train_epoch, model, [], theirs, 1.0, False)
-    refuses(ValueError, "optimizer", lambda: run(optimizer=theirs))
     shared = torch.optim.SGD([model.W_hh, other.W_hh], 1.0)
-    refuses(ValueError, "optimizer", train_epoch, model, [], shared, 1.0, False)
+    for optimizer in (theirs, shared):
+        refuses(ValueError, "optimizer", train_epoch, model, [], optimizer, 1.0, False)
     part = torch.optim.SGD([model.W_hh], 1.0)
     assert train_epoch(model, [], part, 1.0, False) == (0, 0)
 
@@ -290,5 +263,4 @@ def test_a_diverged_model_does_not_write():
     model = MODELS["LSTM"]()
     with torch.no_grad():
         model.output.bias[:] = math.nan
-    for how in ({}, {"pick": sampler()}):
-        refuses(ValueError, "logits", lambda how=how: write(model, **how))
+    refuses(ValueError, "logits", write, model)

@@ -62,7 +62,6 @@ def gradients(model, logits):
 @pytest.mark.parametrize("pool", POOLS)
 @pytest.mark.parametrize("kind", LAYERS)
 def test_equals_reading_each_text_alone_whatever_the_padding(kind, pool, num_directions):
-    """Alone a text has no padding: logits and all gradients are those of the loop."""
     model, texts = make(kind, num_directions, pool), some_texts()
     alone = []
     for text in texts:
@@ -84,18 +83,9 @@ def test_equals_reading_each_text_alone_whatever_the_padding(kind, pool, num_dir
 
 
 # --- reverse, last_state, max_and_mean
-@settings(max_examples=40)
-@given(
-    texts=st.lists(st.lists(st.integers(0, 9), min_size=1, max_size=9), min_size=1, max_size=6),
-    value=st.integers(-1, 9),
-)
-def test_reverse_is_python_s_undoes_itself_and_leaves_its_argument(texts, value):
-    X, lengths = pad([torch.tensor(text) for text in texts], value)
-    turned, _ = pad([torch.tensor(text[::-1]) for text in texts], value)
-    kept = X.clone()
-    assert torch.equal(reverse(X, lengths), turned)
-    assert torch.equal(reverse(turned, lengths), X)
-    assert torch.equal(X, kept)
+def test_reverse_leaves_the_padding_in_its_place():
+    X, lengths = pad([torch.tensor([1, 2, 3]), torch.tensor([4])], 9)
+    assert reverse(X, lengths).tolist() == [[3, 2, 1], [4, 9, 9]]
 
 
 @settings(max_examples=40)

@@ -51,7 +51,6 @@ def cache(monkeypatch, tmp_path):
 
 @pytest.fixture
 def data(tmp_path, monkeypatch):
-    """An empty folder that COURSE_DATA names."""
     (folder := tmp_path / "data").mkdir()
     monkeypatch.setenv("COURSE_DATA", str(folder))
     return folder
@@ -145,7 +144,6 @@ def test_each_mirror_is_asked_once_and_then_the_cache(serve, server, cache, caps
 
 
 def test_two_processes_may_fetch_at_once_and_write_into_the_cache_alone(server, cache):
-    """A failure is announced twice where a data set is loaded twice, as by a cell run again."""
     kinds = ["missing", "wrong", "truncated", "missing", "together"]  # the last waits for both
     urls = [f"{server.url}/{kind}/tiny.txt" for kind in kinds]
     for process in [loading(*urls) for _ in range(2)]:
@@ -166,10 +164,7 @@ FAILURES = {  # what a server does: the reason to be given, and how often it is 
     "broken": ("HTTP 500", 2),
     "wrong": (hash_of(CONTENT.swapcase()), 1),
     "truncated": ("the connection broke off", 2),
-    "cut": (f"expected {hash_of(CONTENT)} but got", 1),
     "endless": (f"more than the {len(CONTENT):,} bytes", 1),
-    "loop": ("redirects", 31),  # 30 of them are followed
-    "hang": ("no answer in time", 1),
     "hang-midway": ("no answer in time", 1),
     "trickle": ("too slow", 1),
     "trickle-headers": ("no answer in time", 1),
@@ -188,11 +183,6 @@ def test_a_bad_server_leads_to_the_sample_with_the_reason(serve, server, cache, 
     assert f"python -m utils.datasets fetch {name}" in message
     assert server.requests[kind.replace("-", "_")] == times
     assert not list(cache.iterdir())
-
-
-def test_a_name_server_that_hangs_is_not_waited_for(serve, monkeypatch):
-    monkeypatch.setattr("socket.getaddrinfo", lambda *_, **__: time.sleep(30))
-    assert "no answer in time" in load_sample(serve("good"))[1]
 
 
 UNREACHABLE = [  # a setting of the network, a server, and the reason to be given
@@ -244,9 +234,8 @@ def test_the_disks_fault_ends_the_search(serve, server, cache):
     assert server.requests == {"good": 1} and not list(cache.iterdir())
     cache.rmdir()
     cache.write_text("mine")
-    message = load_sample(serve("good", "moved"))[1]
-    assert f"cache: {cache}: " in message and "; set COURSE_CACHE to a folder" in message
-    assert cache.read_text() == "mine" and not server.requests
+    assert f"cache: {cache}: " in load_sample(serve("good", "moved"))[1] and not server.requests
+    assert cache.read_text() == "mine"
 
 
 @pytest.mark.parametrize("how", [signal.SIGINT, signal.SIGKILL])
@@ -284,16 +273,12 @@ def test_course_data_comes_before_the_cache_and_stays_as_it_is(serve, server, ca
 
 @pytest.mark.parametrize("content", [b"wrong", None], ids=["file", "folder"])
 def test_a_wrong_file_in_course_data_is_an_error(serve, cache, data, content):
-    path, name, problem = data / "tiny.txt", serve("good"), "cannot be read (Is a directory)"
-    if content:
-        path.write_bytes(content)
-        problem = f"has sha256 {hash_of(content)}, expected {hash_of(CONTENT)}"
-    else:
-        path.mkdir()
+    path, name = data / "tiny.txt", serve("good")
+    path.write_bytes(content) if content else path.mkdir()
+    problem = f"has sha256 {hash_of(content)}, expected" if content else "cannot be read"
     for use in (datasets.load_text, datasets.locate, datasets.fetch):
-        with pytest.raises(DataError, match="Replace the file") as error:
+        with pytest.raises(DataError, match=f"{path} {problem}"):
             use(name)
-        assert f"{path} {problem}" in str(error.value)
     assert not cache.exists()
 
 
@@ -332,14 +317,12 @@ def test_folders_start_at_the_projects_root_or_at_home(put, data, monkeypatch, t
 # --- Names, registry, samples
 @pytest.mark.parametrize("use", ["load_text", "load_reviews", "locate", "fetch"])
 def test_a_name_that_is_unknown_or_of_the_other_kind_is_refused(use):
-    for name in ("timemachine", "", None, ["imdb"]):
-        with pytest.raises(ValueError, match=f"one of {', '.join(REGISTRY)}; got") as error:
+    other = {"load_text": "imdb", "load_reviews": "lyrics"}.get(use)
+    for name in filter(None, ("timemachine", ["imdb"], other)):
+        expected = "is read by" if name == other else f"one of {', '.join(REGISTRY)}; got"
+        with pytest.raises(ValueError, match=expected) as error:
             getattr(datasets, use)(name)
-        assert repr(name) in str(error.value)
-    for name, loader in {"lyrics": "load_text", "imdb": "load_reviews"}.items():
-        if use.startswith("load") and use != loader:
-            with pytest.raises(ValueError, match=f"{name} is read by {loader}, not by {use}"):
-                getattr(datasets, use)(name)
+        assert str(name) in str(error.value)
 
 
 def test_the_registry_is_complete_and_what_lies_on_github_is_pinned_and_has_three_mirrors():
@@ -368,7 +351,6 @@ def test_every_data_set_has_a_sample(serve, like):
 
 # --- Files and archives
 def zipped(**texts):
-    """Return a zip archive of these texts, by name."""
     with zipfile.ZipFile(file := io.BytesIO(), "w", zipfile.ZIP_DEFLATED) as archive:
         for name, text in texts.items():
             archive.writestr(name, text)
@@ -384,10 +366,9 @@ TEXTS = {
 }
 
 
-@pytest.mark.parametrize("like", TEXTS)
-def test_texts_are_read_as_they_are(put, like):
-    content, text = TEXTS[like]
-    assert datasets.load_text(put(content, like)).text == text
+def test_texts_are_read_as_they_are(put):
+    for like, (content, text) in TEXTS.items():
+        assert datasets.load_text(put(content, like)).text == text
 
 
 NAMES = ["train/pos", "train/neg", "test/pos", "test/neg"]
@@ -416,7 +397,6 @@ OTHERS = ["README", "train/unsup/0_0.txt", "train/urls_pos.txt", "train/pos/../.
 OTHERS += ["train/pos/._0_9.txt", "train/pos/3_7.txt~", "old/aclImdb/train/pos/3_7.txt"]
 OTHERS = [f"aclImdb/{name}" for name in OTHERS] + ["../evil.txt"]
 ODD_TYPES = [tarfile.SYMTYPE, tarfile.LNKTYPE, tarfile.DIRTYPE, tarfile.GNUTYPE_SPARSE]
-ODD_TYPES += [tarfile.CHRTYPE, tarfile.BLKTYPE, tarfile.FIFOTYPE]
 
 
 def test_reviews_are_sorted_and_what_else_an_archive_holds_is_left_alone(put, tmp_path):
@@ -445,13 +425,10 @@ REFUSED = {
     "a text that is not UTF-8": ("time_machine", b"\xff", "cannot be read .UnicodeDecodeError"),
     "poems without content": ("tang_poems", b"{}", "cannot be read .KeyError: 'content'"),
     "poems without end": ("tang_poems", b"[" * 100_000, "cannot be read .RecursionError"),
-    "lyrics in no zip": ("lyrics", b"lyrics", "cannot be read .BadZipFile"),
-    "a zip that is not UTF-8": ("lyrics", zipped(a=b"\xff"), "cannot be read .UnicodeDecodeError"),
     "an empty zip": ("lyrics", zipped(), "must hold one file, got 0"),
     "a zip of two files": ("lyrics", zipped(a="a", b="b"), "must hold one file, got 2"),
     "a bomb": ("lyrics", ZEROS, "bomb in .* holds more than 1,048,576 bytes"),
     "called small": ("lyrics", ZEROS.replace(bytes([0, 0, 0, 2]), bytes([9, 0, 0, 0])), "CRC"),
-    "reviews in no tar": ("imdb", b"reviews" * 1000, "cannot be read .ReadError"),
     "half a tar": ("imdb", tarred(NAMES, mode="w")[:5120], "must hold 2 reviews"),
     "half a tar.xz": ("imdb", tarred(NAMES, mode="w:xz")[:150], "cannot be read|2 reviews of"),
     "a huge review": ("imdb", tarred(NAMES, "0" * 2**20), MORE),
@@ -505,5 +482,4 @@ def test_the_module_runs_as_a_command(monkeypatch):
     monkeypatch.setenv("COURSE_DATA", "/nowhere")
     command = [sys.executable, "-m", "utils.datasets", "fetch", "imdb", "lyrics"]
     run = subprocess.run(command, cwd=datasets.ROOT, capture_output=True, text=True, check=False)
-    assert run.returncode == 1
-    assert run.stdout.count("NOT FOUND: COURSE_DATA must be a folder") == 2
+    assert run.returncode == 1 and run.stdout.count("NOT FOUND: COURSE_DATA must be a ") == 2

@@ -1,4 +1,4 @@
-"""The commands: what they say and leave, with stand-ins for the tools; set-up also with pip."""
+"""The commands: what they say and leave, with stand-ins for the tools."""
 
 import ast
 import os
@@ -9,24 +9,18 @@ import shutil
 import socket
 import subprocess
 import sys
-import threading
-from contextlib import contextmanager
-from functools import partial
-from http.server import HTTPServer, SimpleHTTPRequestHandler
 from pathlib import Path
 from urllib.request import urlopen
-from zipfile import ZipFile
 
 import pytest
+from site_pages import served
 
 ROOT = Path(__file__).parents[1]
-sys.path.insert(0, str(ROOT))
 sys.path.insert(0, str(ROOT / ".ci"))
 import published  # noqa: E402
 
 import course  # noqa: E402
 
-LOCAL = ("127.0.0.1", 0)
 MAKE = shutil.which("make")
 PARTS = ["jupyter-book build . -W -n", "ruff check .", "ruff format --check ."]
 PARTS += ["python -m pytest tests --cov --cov-report=term -n", "python -m pytest chapters --nbval"]
@@ -43,7 +37,7 @@ case "$0 $*" in
   *version_info*) echo "$MINOR" ;;
   *"-m venv --clear .venv") mkdir -p .venv/bin; for name in python jupyter-book ruff; do
     cp "$0" .venv/bin/$name; done; echo "$MINOR" > .venv/minor
-    echo "command = python3 -m venv $PWD/.venv" > .venv/pyvenv.cfg ;;
+    echo "command = python3 -m venv --clear $PWD/.venv" > .venv/pyvenv.cfg ;;
 esac
 case "$(basename "$0") $*" in *"${{FAIL:-nothing}}"*) echo "no way" >&2; exit 1 ;; esac
 """
@@ -62,18 +56,7 @@ def tree(tmp_path):
     return folder
 
 
-@contextmanager
-def served(folder):
-    """Serve a folder to this machine; give its address."""
-    handler = partial(SimpleHTTPRequestHandler, directory=folder)
-    with HTTPServer(LOCAL, handler) as server:
-        threading.Thread(target=server.serve_forever, daemon=True).start()
-        yield f"http://127.0.0.1:{server.server_port}"
-        server.shutdown()
-
-
 def add(tree, name, script):
-    """Put a program on the path of the tree."""
     (tree / "path" / name).write_text(script)
     (tree / "path" / name).chmod(0o755)
 
@@ -106,6 +89,8 @@ def test_every_command_is_described_in_a_line_and_those_that_pages_name_exist(tr
     assert calls(tree) == []
     for path in [ROOT / "README.md", ROOT / "CONTRIBUTING.md", *ROOT.glob("pages/*.md")]:
         text = path.read_text("utf-8")
+        described = re.findall(r"^\| `make ([\w-]+)`", text, re.M)  # in one page, each once
+        assert sorted(described) == (sorted(targets) if path.name == "running.md" else [])
         for command in re.findall(r"(?:^|`)(?:make|py.* course\.py) ([a-z].*?)(?:`|$)", text, re.M):
             goal, *settings = shlex.split(command, comments=True)
             names = {setting.partition("=")[0] for setting in settings} - {"COURSE_PROFILE"}
@@ -129,11 +114,11 @@ def test_set_up_says_what_it_does_and_is_done_once(tree, minor):
     said = make(tree, "book", MINOR=minor).stdout
     steps = ["1.8 GB", f"Making .venv with Python 3.{minor}", "Installing PyTorch", "Set-up is"]
     assert re.search(".*".join(map(re.escape, steps)), said, re.S)
-    installs = calls(tree, "pip install")
-    pinned = [["requirements.txt", "constraints.txt"], ["requirements-nodeps.txt"]]
-    found = [re.findall(r"\S+\.txt|torch==\S+", call) for call in installs]
-    assert found == [[f"torch=={TORCH}"], *pinned]
-    assert all("--quiet" in call for call in installs)
+    assert [call.partition(" --quiet ")[2] for call in calls(tree, "pip install")] == [
+        f"--no-deps --index-url {course.CPU_INDEX} --timeout 15 --retries 0 torch=={TORCH}",
+        "--requirement requirements.txt --constraint constraints.txt",
+        "--requirement requirements-nodeps.txt --no-deps",
+    ]
     for settings in [[], ["TORCH=cpu"], ["PYTHON=python3"]]:
         assert "Set-up" not in make(tree, "book", *settings, MINOR=minor).stdout
     (tree / "constraints.txt").write_text("")
@@ -190,31 +175,10 @@ def test_only_where_there_is_a_card_pytorch_comes_with_cuda(tree, card):
     assert said == "TORCH=gpu is not known: TORCH=cpu and TORCH=cuda are"
 
 
-def package(folder, version):
-    """Put a package named torch, with nothing in it, into an index of packages."""
-    folder.mkdir(parents=True)
-    about = f"Metadata-Version: 2.1\nName: torch\nVersion: {version}"
-    kind = "Wheel-Version: 1.0\nRoot-Is-Purelib: true\nTag: py3-none-any"
-    with ZipFile(folder / f"torch-{version}-py3-none-any.whl", "w") as wheel:
-        for name, text in {"METADATA": about, "WHEEL": kind, "RECORD": ""}.items():
-            wheel.writestr(f"torch-{version}.dist-info/{name}", text)
-
-
-@pytest.mark.parametrize("answers", [True, False])
-def test_the_build_for_the_cpu_comes_from_its_own_index_where_that_answers(tree, tmp_path, answers):
-    package(tmp_path / "own/torch", f"{TORCH}+cpu")
-    package(tmp_path / "packages/torch", TORCH)
-    (tree / "requirements-nodeps.txt").write_text("")
-    (tree / "requirements.txt").write_text(f"torch=={TORCH}")
-    (tree / "benchmarks").mkdir()
-    asks = "import importlib.metadata as packages; print(packages.version('torch'))"
-    (tree / "benchmarks/ratios.py").write_text(asks)
-    with socket.create_server(LOCAL) as silent, served(tmp_path) as url:
-        own = f"{url}/own" if answers else f"http://127.0.0.1:{silent.getsockname()[1]}"
-        settings = {"PIP_CONFIG_FILE": os.devnull, "PIP_INDEX_URL": f"{url}/packages"}
-        said = make(tree, "bench", TORCH_INDEX=own, PYTHON=sys.executable, **settings).stdout
-    assert said.splitlines()[-1] == TORCH + "+cpu" * answers, said
-    assert ("did not answer" in said) != answers
+def test_where_the_index_of_the_build_for_the_cpu_does_not_answer_the_usual_one_has_to_do(tree):
+    said = make(tree, "book", TORCH_INDEX="http://own", FAIL="--index-url http://own")
+    assert said.returncode == 0 and "did not answer" in said.stdout
+    assert len(calls(tree, "pip install")) == 3
 
 
 @pytest.mark.parametrize("last", [*PARTS, "nothing"])
@@ -236,7 +200,7 @@ def test_serve_shows_the_site_on_the_port_that_is_asked_for_or_says_why_not(tree
     assert words(make(tree, "serve")) == "There is no built site yet: make book builds it."
     (tree / "_build/html").mkdir(parents=True)
     (tree / "_build/html/index.html").write_text("the book")
-    with socket.create_server(LOCAL) as server:
+    with socket.create_server(("127.0.0.1", 0)) as server:
         for port in ["http", server.getsockname()[1]]:
             said = words(make(tree, "serve", f"PORT={port}"))
             assert re.fullmatch(rf"Port {port} is busy, .*: make serve PORT=8123", said)

@@ -114,7 +114,6 @@ def test_scratch_equals_language_model_over_torch(sizes, with_state):
 @states
 @every_layer
 def test_equals_embedding_layer_and_linear_by_hand(case, with_state):
-    """Shapes as well: time comes first, and the state has the form that the layer gives it."""
     model, state = make_model(case), make_state(case, batch_size=3)
     X = torch.randint(VOCAB_SIZE, (3, 7))
     logits, last = model(X, state if with_state else None)

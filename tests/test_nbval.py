@@ -7,8 +7,8 @@ import sys
 
 import nbformat
 from broken import BROKEN
-from nbformat.v4 import new_code_cell, new_notebook, new_output
-from notebooks import KERNEL, ROOT
+from nbformat.v4 import new_output
+from notebooks import ROOT, notebook
 
 REPORT = "cells compared with their stored outputs, or executed only"
 SAID = "(2, 3): 1,234 = 1,234 and 0.51 of the words\n"
@@ -46,19 +46,10 @@ def failed(result):
 
 
 def write(path, cells):
-    """Write a notebook of cells given as (source, outputs or what was printed, tags)."""
-    notebook = new_notebook(metadata={"kernelspec": KERNEL})
-    for number, (source, outputs, tags) in enumerate(cells, start=1):
-        if isinstance(outputs, str):
-            outputs = [new_output("stream", name="stdout", text=outputs)] if outputs else []
-        cell = new_code_cell(source, outputs=outputs, execution_count=number)
-        cell.metadata.tags = tags
-        notebook.cells.append(cell)
-    nbformat.write(notebook, path)
+    nbformat.write(notebook(*cells), path)
 
 
 def test_outputs_of_every_kind_are_compared_but_not_stderr_and_pictures(tmp_path):
-    """Each kind as it is stored, and with another number stored; of stdout, other changes too."""
     cells = []
     for kind in ("plain", "html", "latex", "markdown", "svg+xml", "png"):
         mime = f"{'image' if kind in ('svg+xml', 'png') else 'text'}/{kind}"
@@ -100,23 +91,13 @@ def test_cells_of_a_data_set_that_is_there_are_compared(tmp_path):
     assert f"\none.ipynb: {counts}" in result.stdout.partition(REPORT)[2], result.stdout
 
 
-def test_broken_cells_fail(tmp_path):
-    broken = {name: cell for name, cell in BROKEN.items() if name != "kernel"}
-    for name, (source, _) in broken.items():
-        write(tmp_path / f"{name}.ipynb", [("print(1)", "1\n", []), (source, "", [])])
-    result = run(tmp_path)
-    assert failed(result) == ({(name, 1) for name in broken}, len(broken)), result.stdout
-    output = re.sub(r"\x1b\[[\d;]*m", "", result.stdout)  # colours
-    for _, words in broken.values():
-        assert words in output
-
-
-def test_a_kernel_that_died_is_given_up(tmp_path, pytestconfig):
+def test_a_broken_cell_fails_and_a_kernel_that_died_is_given_up(tmp_path, pytestconfig):
     """After the time of one cell, which pyproject.toml sets far below nbval's own."""
-    died = BROKEN["kernel"][0]
-    write(tmp_path / "one.ipynb", [("print(1)", "1\n", []), (died, "", []), ("2", "", [])])
+    for name in ("cell", "kernel"):
+        broken = (BROKEN[name][0], "", [])
+        write(tmp_path / f"{name}.ipynb", [("print(1)", "1\n", []), broken, ("2;", "", [])])
     result = run(tmp_path, "--nbval-cell-timeout=5")
-    assert failed(result) == ({("one", 1)}, 1), result.stdout
+    assert failed(result) == ({("cell", 1), ("kernel", 1)}, 3), result.stdout
     assert "Timeout of 5 seconds exceeded while executing cell" in result.stdout
-    assert "1 failed, 1 passed, 1 xfailed" in result.stdout
+    assert BROKEN["cell"][1] in re.sub(r"\x1b\[[\d;]*m", "", result.stdout)  # colours
     assert pytestconfig.getoption("nbval_cell_timeout") <= 300

@@ -49,12 +49,15 @@ def test_fit_adds_texts_and_does_not_join_them(one, two):
     assert counted == pairs
 
 
-def test_bigram_by_hand():
+def test_bigram_and_trigram_by_hand():
     model = NGramModel(2, 6).fit(ABRACADABRA)
     p_b = (2 + 5 / 6) / (11 + 5)
     assert model.probability(2, []) == pytest.approx(p_b)
     assert model.probability(2, [1]) == pytest.approx((2 + 3 * p_b) / (4 + 3))
     assert model.probability(5, [1]) == pytest.approx(3 * (5 / 6 / 16) / 7)
+    trigram = NGramModel(3, 6).fit(ABRACADABRA)  # falls back where it has not seen a context
+    assert trigram.probability(1, [5, 2]) == trigram.probability(1, [2])
+    assert trigram.probability(1, [5, 5]) == trigram.probability(1, [])
 
 
 def test_kneser_ney_by_hand():
@@ -66,12 +69,6 @@ def test_kneser_ney_by_hand():
         model.fit(ABRACADABRA)
     with pytest.raises(ValueError, match=r"ids must lie in 0..5"):
         model.probability(6, [])
-
-
-def test_unseen_context_falls_back():
-    model = NGramModel(3, 6).fit(ABRACADABRA)
-    assert model.probability(1, [5, 2]) == model.probability(1, [2])
-    assert model.probability(1, [5, 5]) == model.probability(1, [])
 
 
 def test_sampling_follows_the_probabilities():

@@ -10,7 +10,7 @@ from cards import parts, shrink
 from compare import code_cells, printed
 from notebooks import CHAPTERS, ROOT, read
 
-README, RUNNING = ROOT / "README.md", ROOT / "pages/running.md"
+README = ROOT / "README.md"
 PROSE = [ROOT / "index.md", *sorted((ROOT / "pages").glob("*.md"))]
 # What the lines on results in README quote, in their order: lines of the chapter's own outputs.
 RESULTS = {
@@ -81,15 +81,6 @@ def test_readme_says_what_each_file_is_for():
     named = re.findall(r"`([^`]+)`", "".join(re.findall(r"^\| (.*?) \|", table, re.M)))
     assert [name for name in named if not (ROOT / name).exists()] == []
     assert {f"_ext/{path.name}" for path in ROOT.glob("_ext/*.py")} <= set(named)
-
-
-def test_each_command_is_described_once():
-    makefile = (ROOT / "Makefile").read_text()
-    targets = re.search(r"^COMMANDS := (.*)", makefile, re.M)[1].split()
-    described = re.findall(r"^\| `make ([\w-]+)`", RUNNING.read_text(), re.M)
-    assert sorted(described) == sorted(targets)
-    for path in [README, *PROSE]:
-        assert path == RUNNING or not re.search(r"^\| `make ", path.read_text(), re.M)
 
 
 def public_names():

@@ -18,7 +18,6 @@ pytestmark = [needs_browser, pytest.mark.xdist_group("browser 0")]
 
 @pytest.fixture(scope="module")
 def pages(chromium, tmp_path_factory):  # noqa: F811
-    """Return the printed pages."""
     page = new_page(chromium, theme="dark")
     page.goto((SITE / f"{NAME}.html").as_uri())
     settle(page)

@@ -1,7 +1,9 @@
 """`make record`: outputs are stored, one clean line of each progress bar; a failure stores none."""
 
+import contextlib
 import re
 from pathlib import Path
+from unittest.mock import Mock
 
 import chapter_runs
 import nbformat
@@ -19,7 +21,6 @@ BAR = (
 
 @pytest.fixture
 def path(tmp_path):
-    """Return the path of a notebook with a progress bar and without outputs."""
     nbformat.write(notebook(BAR, "1 + 1"), tmp_path / "one.ipynb")
     return tmp_path / "one.ipynb"
 
@@ -38,19 +39,16 @@ def test_outputs_are_stored_without_the_bars_earlier_states(path):
     assert [file.name for file in path.parent.iterdir()] == ["one.ipynb"]
 
 
-def fail(notebook, folder):
-    """Stand in for a cell that fails."""
-    raise OSError("no cell")
-
-
 def write_half(notebook, file):
-    """Stand in for a disk that is full."""
     Path(file).write_text("{")
     raise OSError("no space left")
 
 
+FAILS = Mock(side_effect=OSError("no cell"))
+
+
 @pytest.mark.parametrize(
-    ("of", "name", "stand_in"), [(chapter_runs, "execute", fail), (nbformat, "write", write_half)]
+    ("of", "name", "stand_in"), [(chapter_runs, "execute", FAILS), (nbformat, "write", write_half)]
 )
 def test_a_failure_leaves_the_file_as_it_was(path, monkeypatch, of, name, stand_in):
     before = path.read_bytes()
@@ -60,17 +58,23 @@ def test_a_failure_leaves_the_file_as_it_was(path, monkeypatch, of, name, stand_
     assert path.read_bytes() == before
 
 
-def test_a_cell_that_fails_ends_a_run():
-    with pytest.raises(CellExecutionError, match="ZeroDivisionError"):
-        chapter_runs.execute(notebook("1 / 0"), Path.cwd())
+def test_a_model_for_the_site_is_put_there_once_the_record_is_stored(tmp_path, monkeypatch):
+    code = "import os; from pathlib import Path\nPath(os.environ['COURSE_LIVE'], 'a.js').touch()"
+    monkeypatch.setattr(chapter_runs, "LIVE", tmp_path / "live")
+    chapter_runs.LIVE.mkdir()
+    for last, files in {"1 / 0": [], "1 / 1": ["a.js"]}.items():
+        nbformat.write(notebook(code, last), tmp_path / "one.ipynb")
+        with contextlib.suppress(CellExecutionError):
+            record(tmp_path / "one.ipynb")
+        assert [file.name for file in chapter_runs.LIVE.iterdir()] == files
 
 
 def test_what_is_written_meanwhile_is_kept(path, monkeypatch):
-    def write_then_execute(notebook, folder, execute=chapter_runs.execute):
+    def write_then_execute(notebook, folder, live, execute=chapter_runs.execute):
         written = read(path)
         written.cells.append(new_markdown_cell("New prose."))
         nbformat.write(written, path)
-        execute(notebook, folder)
+        execute(notebook, folder, live)
 
     monkeypatch.setattr(chapter_runs, "execute", write_then_execute)
     record(path)

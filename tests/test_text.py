@@ -2,7 +2,6 @@
 
 from collections import Counter
 
-import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -14,20 +13,10 @@ token_lists = st.lists(st.text(max_size=3) | st.integers() | st.tuples(st.text(m
 
 
 # --- normalize and tokenize
-@pytest.mark.parametrize(
-    ("text", "clean"),
-    [
-        ("", ""),
-        ("a", "a"),
-        ("Time\nMachine", "time machine"),
-        ("'Stop!' -- in 1895.", " stop in "),
-        ("a_b", "a b"),
-        ("Čapek naïve", " apek na ve"),
-        ("白日依山盡", " "),
-    ],
-)
-def test_normalize(text, clean):
-    assert normalize(text) == clean
+def test_normalize():
+    assert normalize("") == ""
+    assert normalize("'Stop!' -- in 1895,\nTime a_b.") == " stop in time a b "
+    assert normalize("Čapek naïve 白日依山盡") == " apek na ve "
 
 
 def test_tokenize():

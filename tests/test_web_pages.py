@@ -43,32 +43,31 @@ See {eq}`eq-state`, where $\tilde{a}_t$ grows.
 
 @pytest.fixture
 def build(tmp_path):
-    """Return a function that writes the page, builds the book and returns the finished process."""
     (tmp_path / "conf.py").write_text(CONF)
     (tmp_path / "index.md").write_text(INDEX)
     for name in ("_templates", "_static"):
         shutil.copytree(ROOT / name, tmp_path / name)
     (tmp_path / "chapters").mkdir()
 
-    def build(page=PAGE, **env):
+    def build(page=PAGE, code=0, **env):
         (tmp_path / "chapters/one.md").write_text(page)
         env = {**os.environ, "PYTHONPATH": str(ROOT / "_ext"), **env}
         command = [sys.executable, "-m", "sphinx", "-W", "--keep-going", "-q", ".", "html"]
-        return subprocess.run(command, cwd=tmp_path, env=env, capture_output=True, text=True)
+        run = subprocess.run(command, cwd=tmp_path, env=env, capture_output=True, text=True)
+        assert run.returncode == code, run.stderr
+        return run.stderr
 
     return build
 
 
 @pytest.mark.parametrize("formula", [r"\unknown", r"\frac{1}", r"\begin{aligned} 1", "{x"])
 def test_what_is_no_formula_fails_the_build(build, formula):
-    run = build(f"# One\n\nHere ${formula}$ stands.\n")
-    assert run.returncode == 1
-    assert re.search(r"one\.md:3: WARNING: no formula: " + re.escape(formula), run.stderr)
+    said = build(f"# One\n\nHere ${formula}$ stands.\n", code=1)
+    assert re.search(r"one\.md:3: WARNING: no formula: " + re.escape(formula), said)
 
 
 def test_known_address_stands_in_head_and_sitemap_and_on_the_page_for_the_lost(build, tmp_path):
-    run = build(COURSE_SITE_URL="https://example.org/course")
-    assert run.returncode == 0, run.stderr
+    build(COURSE_SITE_URL="https://example.org/course")
     html = tmp_path / "html"
     page = (html / "chapters/one.html").read_text("utf8")
     assert '<meta content="One &quot;formula&quot; &amp; its number." lang="en"' in page
@@ -84,15 +83,13 @@ def test_known_address_stands_in_head_and_sitemap_and_on_the_page_for_the_lost(b
 
 
 def test_unknown_address_leaves_the_picture_beside_the_page_and_no_sitemap(build, tmp_path):
-    run = build(COURSE_SITE_URL="")
-    assert run.returncode == 0, run.stderr
+    build(COURSE_SITE_URL="")
     page = (tmp_path / "html/chapters/one.html").read_text("utf8")
     assert 'og:image" content="../_static/card.png"' in page
     assert not (tmp_path / "html/sitemap.xml").exists()
 
 
 def with_card(title):
-    """Return a chapter that has what its card shows."""
     made = notebook(new_markdown_cell(f"# {title}"), "draw()")
     png = base64.b64encode((ROOT / "_static/card.png").read_bytes()).decode()
     made.cells[1].outputs = [new_output("display_data", {"image/png": png})]
@@ -109,8 +106,7 @@ def test_a_card_follows_its_chapter(build, tmp_path):
     (tmp_path / "conf.py").write_text(CONF + "suppress_warnings = ['myst.xref_missing']\n")
     for title in ("Before", "After"):
         nbformat.write(with_card(title), tmp_path / "chapters/07_card.ipynb")
-        run = build()
-        assert run.returncode == 0, run.stderr
+        build()
         card = soup(tmp_path / "html/index.html").select_one(".cards li")
         assert f"7. {title}" in card.get_text() and "What it is about." in card.get_text()
         assert card.img["alt"] == "A figure"

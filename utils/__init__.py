@@ -10,6 +10,7 @@ __all__ = [
     "checks",
     "d2l",
     "datasets",
+    "live",
     "models",
     "ngrams",
     "plotting",

@@ -289,6 +289,28 @@ def check_logits(logits):
     _demand(math.isfinite(largest), ValueError, expected, largest)
 
 
+# Models for the site
+
+
+def check_live(name, model, vocab, units, counted):
+    """Raise TypeError or ValueError, naming it, unless each is what the others and a file need."""
+    _demand(str(name).isidentifier(), ValueError, "name must be one of a file", repr(name))
+    layer = next((part for part in model.modules() if isinstance(part, nn.LSTM)), None)
+    fits = layer and len(layer.state_dict()) == 4 and not layer.proj_size
+    _demand(fits, TypeError, "model must be around an nn.LSTM of one layer with biases", layer)
+    finite = all(weight.isfinite().all() for weight in model.parameters())
+    _demand(finite, ValueError, "model must have finite weights", "others (did it diverge?)")
+    size, long = model.output.out_features, [t for t in vocab.counts if len(t) != 1]
+    _demand(not long, ValueError, "vocab must hold characters", long[:1])
+    sizes = {len(vocab), counted.vocab_size}
+    _demand(sizes == {size}, ValueError, f"vocab and counted must have {size} tokens", sizes)
+    for label, unit in units.items():
+        check_line(units=label)
+        check_index(unit, layer.hidden_size)
+    fits = counted.order - 1 in map(len, counted.counts) and size**counted.order < 2**53
+    _demand(fits, ValueError, "counted must be fitted, of an order that fits", counted.order)
+
+
 # Checkpoints
 
 
