@@ -8,110 +8,140 @@ import browser as checks
 import live as extension
 import pytest
 import torch
-from notebooks import ROOT, SITE
+from compare import code_cells, printed
+from notebooks import ROOT, SITE, read
 from test_browser import NARROW, WIDE, chromium, needs_browser, new_page, serve, show  # noqa: F401
+from torch import nn
 
-from utils import live, models, ngrams, sampling, text
+from utils import live, models, ngrams, sampling
+from utils.text import Vocab
 
 pytestmark = [needs_browser, pytest.mark.xdist_group("browser 1")]
 TEXT, PAGE = "“Are we rising?”\n“No. On the contrary.” " * 9, "pages/try_it.html"
-PROBS = """([model, weights, text]) => live.load({ dataset: { model, weights } }, "weights", isNaN)
-  .then((it) => Array.from(live.generate(it, live.ids(it, [...text])),
-    ({ state }) => [...live.probabilities(it.logits(state))]))"""
-COUNT = """([files, ids]) => files.map((file) => { const it = new live.KneserNey(); for (const _ of
-  it.build(file)); return ids.map((token, t) => it.probability(token, ids.slice(0, t))); })"""
-DRAW = """(given) => { const [probs, random] = [live.probabilities(...given), live.generator(1)];
+PROBS = """async ([model, weights, text]) => {
+  const it = await live.load({ dataset: { model, weights } }, "weights", () => 0);
+  const probs = ({ state }) => [...live.probabilities(it.logits(state))];
+  return Array.from(live.generate(it, live.ids(it, [...text])), probs); }"""
+COUNT = """([files, ids]) => Promise.all(files.map(async (file) => {
+  const counts = await live.run(new live.KneserNey().build(file));
+  return ids.map((token, t) => counts.probability(token, ids.slice(0, t))); }))"""
+DRAW = """([logits, settings]) => {
+  const [probs, random] = [live.probabilities(logits, ...settings), live.generator(1)];
   return [[...probs], Array.from({ length: 4000 }, () => live.draw(probs, random))]; }"""
 
 
-def press(panel, **fields):
-    """Fill fields of a panel, press its button by its key; return the panel when it has worked."""
-    for name, value in fields.items():
-        panel.get_by_label(name).fill(value)
-    (button := panel.locator(".live-panel > button")).press("Enter")
+def press(panel):
+    """Press the button of a panel by its key; return the panel when that has done its work."""
+    button = panel.locator(".live-panel > button")
+    button.press("Enter")
     button.filter(has_text=re.compile("Start|Write|Read")).wait_for()
     return panel
 
 
-def probs(model, ids):
-    return model(torch.tensor([ids]))[0][:, 0].softmax(dim=1).detach()
+def probs(model, vocab, text):
+    return model(torch.tensor([vocab[list(text)]]))[0][:, 0].softmax(dim=1).detach()
 
 
 @pytest.fixture(scope="module")
 def site(chromium, tmp_path_factory):  # noqa: F811
     """Return a copy of the site, whose panels run a small model and are started by their keys."""
     torch.manual_seed(0)
-    folder, vocab = copytree(SITE, tmp_path_factory.mktemp("it") / "html"), text.Vocab(list(TEXT))
-    model, ids = models.LanguageModel(torch.nn.LSTM(8, 24), len(vocab)).eval(), vocab[list(TEXT)]
+    folder, vocab = tmp_path_factory.mktemp("copy") / "html", Vocab(list(TEXT))
+    model = models.LanguageModel(nn.LSTM(8, 24), len(vocab)).eval()
     model.load_state_dict({name: 4 * weight for name, weight in model.state_dict().items()})
-    rounded, counted = live.rounded(model), ngrams.KneserNey(4, len(vocab)).fit(ids)
+    rounded, counted = live.rounded(model), ngrams.KneserNey(4, len(vocab)).fit(vocab[list(TEXT)])
     given = {"model": model, "vocab": vocab, "units": {"marks": 3}, "counted": counted}
+    copytree(SITE, folder)
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("COURSE_LIVE", str(folder / extension.FOLDER))
         live.export("exact", **given, exact=True)
         live.export("verne", **given)
-    tag, html = r'<div class="live" .*data-panel="(\w+)".*>', (folder / PAGE).read_text("utf8")
-    html = re.sub(tag, lambda found: extension.opening(folder, found[1]), html)
+    html, needs = (folder / PAGE).read_text("utf8"), extension.NEEDS
+    for name in needs:
+        html = re.sub(rf'<div class="live" .*"{name}".*>', extension.opening(folder, name), html)
     (folder / PAGE).write_text(html, "utf8")
-    there = f"http://127.0.0.1:{serve(folder).server_port}/{PAGE}"
-    (page := new_page(chromium)).goto(there)
-    writer, reader, cell = (page.locator(f"[data-panel={name}]") for name in extension.NEEDS)
+    page, there = new_page(chromium), f"http://127.0.0.1:{serve(folder).server_port}/{PAGE}"
+    page.goto(there)
+    writer, reader, cell = (page.locator(f"[data-panel={name}]") for name in needs)
     assert press(writer).locator("input:focus").count() and press(reader)
     return SimpleNamespace(**locals())
 
 
-def test_probabilities_are_those_of_python_and_draws_follow_them(site, monkeypatch):
+def test_probabilities_are_those_of_python(site, monkeypatch):
     for name, model in {"exact": site.model, "verne": site.rounded}.items():
         monkeypatch.setattr(extension, "MODEL", name)
-        there = site.page.evaluate(PROBS, [name, extension.found(site.folder, "weights")[0], TEXT])
-        assert (torch.tensor(there) - probs(model, site.ids)).abs().max() <= 1e-5
-        assert (torch.tensor(there) - probs(site.model, site.ids)).abs().max() <= 0.02
-    texts = [[0, 1] * 4, [5] * 60 + [4], *(torch.randint(n, (99,)).tolist() for n in (2, 4, 6))]
-    fitted = [ngrams.KneserNey(order, 6).fit(ids) for order in range(1, 7) for ids in texts]
+        sha256, _ = extension.found(site.folder, "weights")
+        there = torch.tensor(site.page.evaluate(PROBS, [name, sha256, TEXT]))
+        for other, far in [(model, 1e-5), (site.model, 0.02)]:
+            assert (there - probs(other, site.vocab, TEXT)).abs().max() <= far
+    texts = [torch.randint(2 + n % 4, (10 * n,)).tolist() for n in range(1, 9)]
+    texts += [[0, 1] * 4, [5] * 60 + [4]]  # some come to their start again
+    fitted = [ngrams.KneserNey(order, 6).fit(text) for order in range(1, 7) for text in texts]
     files = [{"vocab_size": 6, "discount": it.discount, **live._grams(it)} for it in fitted]
-    here = [[it.probability(x, texts[3][:t]) for t, x in enumerate(texts[3])] for it in fitted]
-    assert torch.tensor(site.page.evaluate(COUNT, [files, texts[3]])).allclose(torch.tensor(here))
-    for settings in [(), (3.0,), (1.0, 3), (1.0, 5, 0.9), (1.5, 3, 0.9), (1, 1)]:
-        logits = torch.tensor([0.3, 1.0, -1.0, 0.0, 1.0], dtype=torch.float64)
-        here = sampling.probabilities(logits, *settings).tolist()
-        there, drawn = site.page.evaluate(DRAW, [logits.tolist(), *settings])
-        assert there == pytest.approx(here, abs=1e-12)
-        assert [drawn.count(i) / 4000 for i in range(5)] == pytest.approx(here, abs=0.03)
+    ids = texts[1] + texts[2] + texts[-1]
+    here = [[it.probability(token, ids[:t]) for t, token in enumerate(ids)] for it in fitted]
+    assert torch.tensor(site.page.evaluate(COUNT, [files, ids])).allclose(torch.tensor(here))
 
 
-def test_panels_work_by_keys_alone_and_can_be_read_by_everybody(site):
-    panel, page, written = site.writer, site.page, site.writer.locator(".live-text")
-    assert press(panel, begin="", seed="1").get_by_text("at least one").count()
-    assert press(panel, begin="A", seed="x").get_by_text("whole number").count()
-    wrote = [press(panel, begin="é“A", seed=seed) and written.text_content() for seed in "778"]
-    assert wrote[0] == wrote[1] != wrote[2] and panel.get_by_text("has no é").count()
+@pytest.mark.parametrize("settings", [(), (3.0,), (1.0, 3), (1.0, 5, 0.9), (1.5, 3, 0.9), (1, 1)])
+def test_draws_with_the_right_frequencies(site, settings):
+    logits = [0.3, 1.0, -1.0, 0.0, 1.0]
+    here = sampling.probabilities(torch.tensor(logits, dtype=torch.float64), *settings).tolist()
+    there, drawn = site.page.evaluate(DRAW, [logits, settings])
+    assert there == pytest.approx(here, abs=1e-12)
+    assert [drawn.count(i) / 4000 for i in range(5)] == pytest.approx(here, abs=0.03)
+
+
+def test_writes_by_keys_alone(site):
+    panel, keyboard = site.writer, site.page.keyboard
+
+    def write(prompt, seed, said):
+        panel.get_by_label("Begin with").fill(prompt)
+        panel.get_by_label("Seed").fill(seed)
+        assert said in press(panel).get_by_role("status").inner_text()
+        return panel.locator(".live-text").text_content()
+
+    assert write("", "1", "at least one") == write("A", "x", "whole number") == ""
+    assert write("é“A", "7", "has no é") == write("é“A", "7", "603") != write("é“A", "8", "603")
     panel.get_by_label("Top k").press("Home")
-    press(panel)
-    assert written.text_content() == sampling.generate(site.rounded, site.vocab, "é“A", 600)
-    written.locator("span").nth(3).press("End")
-    assert page.evaluate("document.activeElement.place") * panel.locator("td").count() == 602 * 15
-    page.evaluate("() => { let now = 0; performance.now = () => (now += 6); }")
+    assert write("é“A", "7", "603") == sampling.generate(site.rounded, site.vocab, "é“A", 600)
+    for key in ("Tab", "End", "ArrowLeft"):
+        keyboard.press(key)
+    assert site.page.evaluate("document.activeElement.place") == 601
+    assert panel.locator("td").count() == 15
+    site.page.evaluate("() => { let now = 0; performance.now = () => (now += 6); }")
     panel.locator(".live-panel > button").press("Enter")  # one character a frame
     assert press(panel).locator(".live-text span").count() < 603
-    page.evaluate("delete performance.now")
-    line, count = "“Are éwe rising?”", site.counted.probability
-    said = press(site.reader, text=line).get_by_role("status").inner_text()
-    lstm = probs(site.rounded, ids := site.vocab[list(line)])
-    both = [(lstm[t - 1, x], count(x, ids[:t])) for t, x in enumerate(ids) if t * x]
-    bits = "LSTM needs {:.2f} bits a character, Kneser and Ney {:.2f}."
-    assert bits.format(*-torch.tensor(both).log2().mean(dim=0)) in said
-    site.reader.get_by_label("Colour by").select_option("forget gate F")
-    assert site.reader.locator(".live-below").count() == 0  # of the cell there were
-    assert re.search(r"= 0\.83, and H .* = 0\.41\.", site.cell.inner_text())  # as in chapter 08
-    site.cell.get_by_role("button", name="Count").press("Enter")
-    assert " 5.70. H:" in site.cell.get_by_role("img").get_attribute("aria-label")
-    press(site.writer, begin="A", seed="1").locator(".live-text span").nth(9).press("ArrowLeft")
-    for at in [(NARROW, "light"), (NARROW, "dark"), (WIDE, "light"), (WIDE, "dark")]:
-        page = show(site, *at)
-        assert page.evaluate(checks.TOO_WIDE) + checks.barriers(page) == [], at
-    (page := site.chromium.new_page(java_script_enabled=False)).goto(site.there)
-    assert [page.locator(it).count() for it in (".live-recorded:visible", ".live-panel")] == [3, 0]
-    assert "static/live/" not in (SITE / "chapters/07_gru.html").read_text("utf8")
+    site.page.evaluate("delete performance.now")
+
+
+def test_reads_and_counts_bits_and_one_cell_has_the_chapters_numbers(site):
+    panel, text = site.reader, "“Are éwe rising?”"
+    panel.get_by_label("Text").fill(text)
+    said = press(panel).get_by_role("status").inner_text()
+    ids, lstm = site.vocab[list(text)], probs(site.rounded, site.vocab, text)
+    known = [t for t in range(1, len(ids)) if ids[t]]
+    counts = [site.counted.probability(ids[t], ids[:t]) for t in known]
+    bits = [-torch.tensor(p).log2().mean() for p in ([lstm[t - 1, ids[t]] for t in known], counts)]
+    assert "LSTM needs {:.2f} bits a character, Kneser and Ney {:.2f}.".format(*bits) in said
+    before = panel.locator(".live-text").inner_html()
+    panel.get_by_label("Colour by").select_option("forget gate F")
+    assert panel.locator(".live-text").inner_html() != before
+    record = "\n".join(printed(*code_cells(read("chapters/08_lstm.ipynb"))))
+    cell, shown = re.search(r"^cell (\S+), shown (\S+)$", record, re.M).groups()
+    assert re.search(f"= {cell}, and H .* = {shown}\\.", site.cell.inner_text())
+    for name, last in {"Keep": "0.70", "Count": "5.70"}.items():
+        site.cell.get_by_role("button", name=name).press("Enter")
+        assert f" {last}. H:" in site.cell.get_by_role("img").get_attribute("aria-label")
+
+
+@pytest.mark.parametrize("theme", ["light", "dark"])
+@pytest.mark.parametrize("width", [NARROW, WIDE])
+def test_panels_at_work_can_be_read_by_everybody(site, width, theme):
+    for panel in (site.writer, site.reader):
+        press(panel).locator(".live-text span").nth(9).press("ArrowLeft")
+    page = show(site, width, theme)
+    assert page.evaluate(checks.TOO_WIDE) + checks.barriers(page) == []
 
 
 @pytest.mark.parametrize("of", ["http", "file"])
@@ -119,30 +149,54 @@ def test_damaged_files_are_refused_in_words_and_may_be_loaded_again(site, of):
     file, page = site.folder / extension.FOLDER / "verne-weights-3.js", new_page(site.chromium)
     page.goto(site.there if of == "http" else (site.folder / PAGE).as_uri())
     panel, whole = page.locator("[data-panel=write]"), file.read_text("utf8")
-    good, name = panel.get_attribute("data-weights"), "(it, name) => (it.dataset.weights = name)"
-    for content, wanted in [(whole.replace("A", "B", 1), good), (whole[:900], good), (whole, "0")]:
-        file.write_text(content, "utf8")
-        panel.evaluate(name, wanted)
-        assert press(panel).get_by_text("The files verne-weights are missing or damaged.").count()
-    panel.evaluate(name, good)
-    assert press(panel).get_by_label("Begin with").is_visible()
+    for harmed in (whole[:300] + "?" + whole[301:], whole[:900], None):
+        file.write_text(harmed, "utf8") if harmed else file.unlink()
+        said = press(panel).get_by_role("alert").inner_text()
+        assert said.startswith("The files verne-weights are missing or damaged.")
+    file.write_text(whole, "utf8")
+    sha256 = panel.get_attribute("data-weights")
+    for wanted, refused in [("f00", 1), (sha256, 0)]:
+        panel.evaluate("(panel, sha256) => (panel.dataset.weights = sha256)", wanted)
+        assert press(panel).get_by_role("alert").count() == refused
 
 
-def test_an_export_refuses_what_no_panel_can_run(site):
-    size, cells = len(site.vocab), [torch.nn.GRU(8, 24), torch.nn.LSTM(8, 24, 2)]
-    wrong = [[*(models.LanguageModel(cell, size) for cell in cells)], [text.Vocab(["ab"])]]
-    wrong += [[{"a": 24}, {"a\nb": 1}], [ngrams.KneserNey(4, size)], ["../verne"]]
-    for name, values in zip([*site.given, "name"], wrong, strict=True):
-        for value in values:
-            with pytest.raises((TypeError, ValueError, IndexError), match=" must "):
+def test_an_export_says_its_hashes_and_refuses_what_no_panel_can_run(site, capsys):
+    live.export("verne", **site.given)
+    hashes = [extension.found(site.folder, kind)[0][:12] for kind in site.needs["read"]]
+    assert re.findall(r"sha256 (\w+)", capsys.readouterr().out) == hashes
+    cells = nn.GRU(8, 24), nn.LSTM(8, 24, 2), nn.LSTM(8, 24)
+    gru, deep, broken = (models.LanguageModel(cell, 5) for cell in cells)
+    nn.init.constant_(broken.output.bias, torch.nan)
+    for name, cases in {
+        "model": [(gru, "around an nn.LSTM"), (deep, "of one layer"), (broken, "finite weights")],
+        "vocab": [(Vocab(["ab"]), "hold characters"), (Vocab(["a"]), "vocab and counted must")],
+        "units": [({"a": 24}, "must be ints in 0..23"), ({"a\nb": 1}, "units must be one line")],
+        "counted": [(ngrams.KneserNey(4, len(site.vocab)), "counted must be fitted")],
+        "name": [("../verne", "name must be one of a file")],
+    }.items():
+        for value, words in cases:
+            with pytest.raises((TypeError, ValueError, IndexError), match=words):
                 live.export(**{"name": "verne"} | site.given | {name: value})
 
 
-def test_the_shipped_files_are_those_of_the_record(site, monkeypatch):
+def test_what_was_recorded_stands_there_without_javascript(site):
+    page = site.chromium.new_page(java_script_enabled=False)
+    page.goto(site.there)
+    assert [box.is_visible() for box in page.locator(".live-recorded").all()] == [True] * 3
+    assert page.locator(".live-panel").count() == 0
+    sample = page.locator("[data-panel=write] pre").inner_text().strip()
+    assert sample in "\n".join(printed(*code_cells(read(extension.RECORD))))
+    for name in ("index", "chapters/07_gru", "pages/running"):
+        assert "static/live/" not in (SITE / f"{name}.html").read_text("utf8")
+
+
+def test_the_shipped_files_are_those_of_the_record(site):
     """Where this fails: make record NOTEBOOKS=chapters/10_verne.ipynb."""
     assert extension.origin(ROOT, "read").count("sha256") == 2
-    monkeypatch.setattr(extension, "found", lambda *_: ("f00", 1))
+    copytree(ROOT / "chapters", site.folder / "chapters", dirs_exist_ok=True)
     with pytest.raises(ValueError, match="verne-weights is not what"):
-        extension.origin(ROOT, "write")
+        extension.origin(site.folder, "write")
     site.page.goto((SITE / PAGE).as_uri())
-    assert press(site.reader).get_by_role("alert").count() == 0
+    said = press(press(site.reader)).get_by_role("status").inner_text()
+    lstm, counts = map(float, re.findall(r"\d\.\d+", said))
+    assert lstm < counts, "on Verne, the network is ahead"

@@ -27,7 +27,7 @@ RESULTS = {
     ],
     "09_imdb": [
         rf"{model} +validation .*, test (\S+)"
-        for model in ["bag of words", "LSTM of the source", "committee"]
+        for model in ["bag of words", "LSTM", "committee"]
     ],
     "10_verne": [
         rf"{model} +(\S+) bits a character"
