@@ -26,8 +26,7 @@ RESULTS = {
         r"LSTM +share .*, held-out (\S+)",
     ],
     "09_imdb": [
-        rf"{model} +validation .*, test (\S+)"
-        for model in ["bag of words", "LSTM", "committee"]
+        rf"{model} +validation .*, test (\S+)" for model in ["bag of words", "LSTM", "committee"]
     ],
     "10_verne": [
         rf"{model} +(\S+) bits a character"
