@@ -162,6 +162,11 @@ class Reader:
             source,
         )
         source = ROLE.sub(self.role, source)
+        source = re.sub(
+            r"\[([^]]+)\]\((\.\./pages/\w+)\.md\)",
+            lambda m: self.link(m[1], f"{m[2]}.html"),
+            source,
+        )
         if self.app.config.html_baseurl:
             source = re.sub(
                 r"\]\(([\w/]+)\.ipynb\)", lambda m: f"]({urljoin(self.page, m[1])}.html)", source

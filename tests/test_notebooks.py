@@ -55,7 +55,7 @@ def test_copy_has_no_myst_and_says_what_the_page_says(chapter):
     assert len(RAW.findall(text_of(notebook))) > 20
     text = text.replace("*", "").replace("\xa0", " ")
     for selector, form in {
-        "a.reference.internal[href*='#']:not(.admonition-title a)": "{}",
+        "a.reference.internal[href*='#']:not(.admonition-title a, .live-source a)": "{}",
         "figcaption p": "\n{}",
         "span.eqno": r"\tag{{{}}}",
         ".citation > p": "- {}",
