@@ -295,8 +295,8 @@ def check_logits(logits):
 def check_live(name, model, vocab, units, counted):
     """Raise TypeError or ValueError, naming it, unless each is what the others and a file need."""
     _demand(str(name).isidentifier(), ValueError, "name must be one of a file", repr(name))
-    layer = next((part for part in model.modules() if isinstance(part, nn.LSTM)), None)
-    fits = layer and len(layer.state_dict()) == 4 and not layer.proj_size
+    layer = getattr(model, "layer", None)
+    fits = isinstance(layer, nn.LSTM) and len(layer.state_dict()) == 4 and not layer.proj_size
     _demand(fits, TypeError, "model must be around an nn.LSTM of one layer with biases", layer)
     finite = all(weight.isfinite().all() for weight in model.parameters())
     _demand(finite, ValueError, "model must have finite weights", "others (did it diverge?)")

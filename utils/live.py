@@ -20,14 +20,14 @@ PAIRS = [first + second for first in DIGITS for second in DIGITS]
 def export(name, model, vocab, units, counted, exact=False):
     """Write a model of characters, and counts to compare it with, where COURSE_LIVE says.
 
-    model: LanguageModel on a one-layer nn.LSTM, or one with the same parts; vocab: its Vocab;
+    model: LanguageModel on a one-layer nn.LSTM, or one with its parts' names; vocab: its Vocab;
     units: {what it shows: index of a unit of the cell}; counted: a fitted KneserNey of the same
     vocabulary; exact: weights are not rounded. COURSE_LIVE names a folder; without it nothing is
     written. Prints what each kind of file holds, with its hash. Raises TypeError or ValueError
     that names the argument.
     """
     checks.check_live(name, model, vocab, units, counted)
-    tensors = {name: _rows(weight, exact) for name, weight in _named(model)}
+    tensors = {key: _rows(weight, exact) for key, weight in model.state_dict().items()}
     weights = {"vocab": vocab.idx_to_token, "units": units, "tensors": tensors}
     ngrams = {"vocab_size": len(vocab), "discount": counted.discount, **_grams(counted)}
     for kind, content in {"weights": weights, "ngrams": ngrams}.items():
@@ -49,13 +49,6 @@ def rounded(model, bits=BITS):
         scales, integers = _integers(weight, bits)
         weight.copy_((scales * integers).reshape(weight.shape))
     return model
-
-
-def _named(model):
-    """Return (name, weight) of each weight: those of the nn.LSTM are called layer here."""
-    layer = next(part for part in model.modules() if isinstance(part, torch.nn.LSTM))
-    parts = {"embedding": model.embedding, "layer": layer, "output": model.output}
-    return torch.nn.ModuleDict(parts).state_dict().items()
 
 
 def _integers(weight, bits):
