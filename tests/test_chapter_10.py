@@ -15,7 +15,7 @@ from utils.text import Vocab
 from utils.training import evaluate
 
 NAMES = ["cut_frame", "words_of", "real_share", "longest_copied", "CharLSTM", "Writer", "nats"]
-NAMES += ["foreseen", "loss_by_place", "count_by_place", "quoted", "since"]
+NAMES += ["foreseen", "losses_by_place", "count_by_place", "quoted", "since"]
 NAMES += ["place_in_line", "place_in_sentence", "choices"]
 BOOK = "title\n*** START ***\nI.\nWe fall.\n*** END ***\nlicence"
 IDS = torch.randint(5, (200,), generator=torch.Generator().manual_seed(0))
@@ -51,7 +51,7 @@ def test_a_network_is_judged_as_elsewhere(chapter):
 
 def test_every_place_in_the_window_is_judged_on_the_same_characters(chapter):
     counts, targets = NGramModel(5, 5).fit(IDS.tolist()), range(6, 195)
-    by_network = chapter.loss_by_place(chapter.writer, IDS, 6)
+    by_network = chapter.losses_by_place(chapter.writer, IDS, 6).mean(dim=1)
     by_counts = chapter.count_by_place(counts, IDS, 6)
     for k in (1, 4, 6):
         pasts = [IDS[t - k : t] for t in targets]

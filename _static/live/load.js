@@ -5,7 +5,7 @@
   live.receive = (name, part, parts, sha256, piece) => (received[name][part] = { parts, sha256, piece });
 
   // Run a generator in slices of some milliseconds, between which the browser draws.
-  live.run = async (work, each, ms = 12) => {
+  live.run = async (work, each, ms = 28) => {
     for (;;) {
       for (const end = performance.now() + ms; performance.now() < end; ) {
         const { value, done } = work.next();

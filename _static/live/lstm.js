@@ -5,18 +5,23 @@ const sigmoid = (x) => 1 / (1 + Math.exp(-x));
 live.update = (F, C, I, C̃) => F * C + I * C̃;
 live.show = (O, C) => O * Math.tanh(C);
 
-// b + X W. Four rows of W run side by side: alone, each addition would wait for the one before.
+// b + X W. Eight rows of W run side by side: alone, each addition would wait for the one before.
 function plus(b, X, W) {
   const [sums, n] = [b.slice(), X.length];
-  for (let j = 0; j < b.length; j += 4) {
-    let [p, q, r, s] = [0, 0, 0, 0];
+  for (let j = 0; j < b.length; j += 8) {
+    let [p, q, r, s, t, u, v, w] = [0, 0, 0, 0, 0, 0, 0, 0];
     for (let k = 0, at = j * n; k < n; k++, at++) {
-      p += X[k] * W[at];
-      q += X[k] * W[at + n];
-      r += X[k] * W[at + 2 * n];
-      s += X[k] * W[at + 3 * n];
+      const x = X[k];
+      p += x * W[at];
+      q += x * W[at + n];
+      r += x * W[at + 2 * n];
+      s += x * W[at + 3 * n];
+      t += x * W[at + 4 * n];
+      u += x * W[at + 5 * n];
+      v += x * W[at + 6 * n];
+      w += x * W[at + 7 * n];
     }
-    [p, q, r, s].forEach((sum, i) => (sums[j + i] += sum));
+    [p, q, r, s, t, u, v, w].forEach((sum, i) => (sums[j + i] += sum));
   }
   return sums;
 }
