@@ -24,13 +24,6 @@ def test_probabilities_are_positive_and_sum_to_one(kind, ids, context, order):
     assert min(ps) > 0 and sum(ps) == pytest.approx(1)
 
 
-@given(ids=id_lists, context=id_lists, order=st.integers(1, 5))
-def test_only_the_last_order_minus_one_tokens_count(ids, context, order):
-    model = NGramModel(order, VOCAB_SIZE).fit(ids)
-    short = context[len(context) - order + 1 :] if order - 1 < len(context) else context
-    assert model.probability(0, context) == model.probability(0, short)
-
-
 @given(ids=id_lists, test=id_lists, order=st.integers(1, 5))
 def test_loss_is_the_sum_over_tokens_and_asking_changes_nothing(ids, test, order):
     model = NGramModel(order, VOCAB_SIZE).fit(ids)
