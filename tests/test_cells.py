@@ -1,10 +1,12 @@
-"""GRUScratch and LSTMScratch: parity with PyTorch and the paper, and gates at their extremes."""
+"""The cells that are written out: parity with PyTorch and the paper, gates at their extremes."""
+
+from functools import partial
 
 import pytest
 import torch
 from torch import nn
 
-from utils.models import GRUScratch, LSTMScratch
+from utils.models import GRUScratch, LanguageModel, LSTMScratch, RNNScratch
 
 EXTREME = 1e4  # a gate's bias: σ(1e4) is 1 and σ(−1e4) is 0 to the last bit
 SIZES = [  # num_steps, batch_size, num_inputs, num_hiddens
@@ -23,7 +25,7 @@ CELLS = {  # how it is made, and the number of its parameters with 28 inputs and
 }
 sizes = pytest.mark.parametrize("sizes", SIZES, ids=str)
 states = pytest.mark.parametrize("with_state", [False, True], ids=["from zeros", "from a state"])
-cells = pytest.mark.parametrize(("make", "counted"), CELLS.values(), ids=CELLS.keys())
+close = partial(torch.testing.assert_close, rtol=0, atol=1e-10)
 
 
 def build(make, *args, **kwargs):
@@ -42,10 +44,6 @@ def draw(*shape):
 
 def as_tuple(state):
     return state if isinstance(state, tuple) else (state,)
-
-
-def close(actual, expected):
-    torch.testing.assert_close(actual, expected, rtol=0, atol=1e-10)
 
 
 def compare(ours, theirs, pairs):
@@ -106,6 +104,27 @@ def paper_gru(inputs, H, weights):
 # --- parity
 @states
 @sizes
+def test_rnn_equals_language_model_over_torch(sizes, with_state):
+    """An embedding of unit vectors makes a token one-hot."""
+    num_steps, batch_size, vocab_size, num_hiddens = sizes
+    ours = build(RNNScratch, vocab_size, num_hiddens)
+    theirs = LanguageModel(nn.RNN(vocab_size, num_hiddens), vocab_size).double()
+    W_xh, W_hh, b_ih, b_hh = theirs.layer.parameters()
+    pairs = [(ours.W_xh, W_xh), (ours.W_hh, W_hh), (ours.W_hq, theirs.output.weight)]
+    with torch.no_grad():
+        theirs.embedding.weight.copy_(torch.eye(vocab_size))
+        for one, other in pairs:
+            other.copy_(one.T)
+        b_ih.copy_(ours.b_h - b_hh)
+        theirs.output.bias.copy_(ours.b_q)
+    X, H = torch.randint(vocab_size, (batch_size, num_steps)), draw(batch_size, num_hiddens)
+    pairs += [(ours.b_h, b_ih), (ours.b_q, theirs.output.bias), *[(H, H)] * with_state]
+    logits, last = theirs(X, H[None] if with_state else None)
+    compare(ours(X, H if with_state else None), (logits, last[0]), pairs)
+
+
+@states
+@sizes
 @pytest.mark.parametrize("name", ["GRU, reset after", "LSTM"])
 def test_layer_equals_torch(name, sizes, with_state):
     num_steps, batch_size, num_inputs, num_hiddens = sizes
@@ -147,7 +166,16 @@ def test_a_cell_that_keeps_all_returns_its_state_to_the_bit_and_an_lstm_adds_up(
     assert torch.equal(last, torch.full_like(C, 50))
 
 
-@cells
+def test_rnn_starts_small_and_with_biases_of_zero():
+    torch.manual_seed(0)
+    model = RNNScratch(28, 64, sigma=0.3)
+    assert not model.b_h.any() and not model.b_q.any()
+    for W in (model.W_xh, model.W_hh, model.W_hq):
+        assert W.std().item() == pytest.approx(0.3, rel=0.1)
+    assert RNNScratch(28, 64).W_hh.std().item() == pytest.approx(0.01, rel=0.1)
+
+
+@pytest.mark.parametrize(("make", "counted"), CELLS.values(), ids=CELLS.keys())
 def test_parameters_as_counted_by_hand(make, counted):
     torch.manual_seed(0)
     cell = make(28, 64)
