@@ -31,6 +31,7 @@ def mean_of_ends(hiddens, lengths):
 POOLS = {last_state: 1, max_and_mean: 2, mean_of_ends: 1}  # features for each hidden unit
 
 directions = pytest.mark.parametrize("num_directions", [1, 2])
+close = partial(torch.testing.assert_close, rtol=0, atol=1e-10)
 
 
 def make(kind, num_directions, pool):
@@ -43,10 +44,6 @@ def make(kind, num_directions, pool):
 def some_texts():
     torch.manual_seed(1)
     return [torch.randint(VOCAB_SIZE, (length,)) for length in (3, 7, 1, 7, 4)]
-
-
-def close(actual, expected, atol=1e-10):
-    torch.testing.assert_close(actual, expected, rtol=0, atol=atol)
 
 
 def gradients(model, logits):
@@ -70,7 +67,7 @@ def test_equals_reading_each_text_alone_whatever_the_padding(kind, pool, num_dir
             hiddens, _ = layer(model.embedding(reading)[:, None])
             features.append(pool(hiddens, torch.tensor([len(text)])))
         alone.append(model.output(torch.cat(features, dim=1)).squeeze())
-        close(model(*pad([text])), alone[-1][None], 1e-12)
+        close(model(*pad([text])), alone[-1][None], atol=1e-12)
     expected = gradients(model, torch.stack(alone))
     for value, more in ((0, 0), (0, 6), (3, 1), (VOCAB_SIZE - 1, 0)):
         X, lengths = pad([*texts, torch.zeros(max(map(len, texts)) + more).long()], value)
@@ -105,5 +102,5 @@ def test_pools_equal_a_loop_over_texts(lengths, more):
         text = hiddens[:length, row]
         assert torch.equal(ends[row], text[-1])
         assert torch.equal(features[row, :NUM_HIDDENS], text.amax(dim=0))
-        close(features[row, NUM_HIDDENS:], text.mean(dim=0), 1e-12)
+        close(features[row, NUM_HIDDENS:], text.mean(dim=0), atol=1e-12)
         assert grad[:length, row].all() and not grad[length:, row].any()
