@@ -70,13 +70,6 @@ def refused(path, model, optimizer, *words):
     assert same(snapshot(model, optimizer), before)
 
 
-def flip(path, place, bits=1):
-    """Flip bits of the byte at a place of a file; a second time, it is whole again."""
-    content = bytearray(path.read_bytes())
-    content[place] ^= bits
-    path.write_bytes(content)
-
-
 @pytest.fixture
 def path(tmp_path):
     return tmp_path / "model.pt"
@@ -114,7 +107,7 @@ def test_several_groups_of_parameters_and_their_settings(path):
     refused(path, *make(), "optimizer", "Adam over groups of [11] parameters")
 
 
-def test_extra_comes_back_as_it_was_and_a_later_step_does_not_reach_the_file(path):
+def test_extra_comes_back_as_it_was(path):
     saved = make()
     extra = {
         "done": False,
@@ -123,11 +116,8 @@ def test_extra_comes_back_as_it_was_and_a_later_step_does_not_reach_the_file(pat
         "rng": torch.get_rng_state(),
         "states": saved[0].state_dict(),
     }
-    expected = copy.deepcopy(extra)
     save_checkpoint(path, *saved, **extra)
-    with torch.no_grad():
-        saved[0].output.bias += 1
-    assert same(load_checkpoint(str(path), *make()), expected)
+    assert same(load_checkpoint(str(path), *make()), extra)
 
 
 NOT_DATA = np.float64(0.5), np.zeros(2), Path("x"), print, lambda: 0, iter(()), {1: print}.items()
@@ -178,35 +168,25 @@ def test_what_is_not_there_is_named_and_not_made(tmp_path):
 
 
 # --- Damaged files, and files of another kind
-def test_a_flipped_byte_that_torch_load_does_not_notice(path):
-    """It reads other numbers than were written, or, for a folder, whatever lies in the memory."""
-    saved = make()
-    save_checkpoint(path, *saved)
-    whole, weight = path.read_bytes(), saved[0].output.weight.detach()
-    places = {whole.index(weight.numpy().tobytes()) + 7: "data/"}
-    name = "checkpoint/data/0"  # the mark of a folder stands eight bytes before it
-    places[whole.rindex(name.encode()) - 8] = name
-    for place, named in places.items():
-        flip(path, place, 0x10)
-        refused(path, *make(seed=1), named, "is damaged")
-        flip(path, place, 0x10)
-
-
 def test_any_flipped_byte_is_refused_or_does_not_matter_and_half_a_file_is_refused(path):
-    other = make(layer=nn.RNN(1, 1))
-    before = snapshot(*other)
-    save_checkpoint(path, *other, step=1)
-    size = path.stat().st_size
-    for place in range(0, size, size // 97):
-        flip(path, place, 1 + place % 255)
+    """Of two torch.load does not notice: a weight's, and the mark of a folder before its name."""
+    both = make(layer=nn.RNN(1, 1))
+    before = snapshot(*both)
+    save_checkpoint(path, *both, step=1)
+    whole, weight, name = path.read_bytes(), both[0].output.weight.detach(), "checkpoint/data/0"
+    unnoticed = {whole.index(weight.numpy().tobytes()) + 7: "data/"}
+    unnoticed[whole.rindex(name.encode()) - 8] = name
+    for place in [*unnoticed, *range(0, len(whole), len(whole) // 97)]:
+        flipped = whole[place] ^ (0x10 if place in unnoticed else 1 + place % 255)
+        path.write_bytes(whole[:place] + bytes([flipped]) + whole[place + 1 :])
         try:
-            assert load_checkpoint(path, *other) == {"step": 1}
+            assert load_checkpoint(path, *both) == {"step": 1} and place not in unnoticed
         except ValueError as error:
-            assert str(error).startswith("path must be ") and str(path) in str(error)
-        flip(path, place, 1 + place % 255)
-    assert same(snapshot(*other), before)
-    path.write_bytes(path.read_bytes()[: size // 2])
-    refused(path, *other, "whole checkpoint")
+            words = "path must be ", str(path), unnoticed.get(place, "")
+            assert [word for word in words if word not in str(error)] == []
+        assert same(snapshot(*both), before)
+    path.write_bytes(whole[: len(whole) // 2])
+    refused(path, *both, "whole checkpoint")
 
 
 class Evil(str):
