@@ -18,12 +18,7 @@ TINY = 1e-9  # room for rounding
 temperatures = st.floats(0.05, 20) | st.integers(1, 20)
 many_logits = st.lists(st.floats(-30, 30, width=32), min_size=1, max_size=40).map(torch.tensor)
 
-
-@pytest.fixture
-def vocab():
-    return Vocab(list("abcd"))
-
-
+VOCAB = Vocab(list("abcd"))
 MODELS = {
     "RNNScratch": lambda: RNNScratch(5, 8, sigma=1.0),
     "deep LSTM": lambda: LanguageModel(nn.LSTM(4, 8, num_layers=2), 5),
@@ -50,36 +45,36 @@ def close(actual, expected, atol=1e-12):
 
 
 # --- generate
-def read_again(model, vocab, prefix, num_tokens, pick):
+def read_again(model, prefix, num_tokens, pick):
     """Return what generate should: the whole text is read anew for each character."""
-    ids = vocab[list(prefix)]
+    ids = VOCAB[list(prefix)]
     for _ in range(num_tokens):
         with torch.no_grad():
             logits, _ = model(torch.tensor([ids]))
         ids.append(pick(logits[-1, 0]))
-    return prefix + "".join(vocab.to_tokens(ids[len(prefix) :]))
+    return prefix + "".join(VOCAB.to_tokens(ids[len(prefix) :]))
 
 
 @pytest.mark.parametrize("name", MODELS)
 @pytest.mark.parametrize("settings", [None, {}, {"temperature": 2.0}, {"top_k": 3, "top_p": 0.9}])
-def test_equals_reading_the_whole_text_again_for_each_character(name, vocab, settings):
+def test_equals_reading_the_whole_text_again_for_each_character(name, settings):
     """Greedy by default; one seed gives one text; unknown characters of the prefix stay."""
     model, texts = build(name), set()
     given = {} if settings is None else {"pick": sampler(**settings)}
     for number, prefix in enumerate(("a", "abca", "a?b", "春")):
         seed(number)
-        text = generate(model, vocab, prefix, 20, **given)
+        text = generate(model, VOCAB, prefix, 20, **given)
         seed(number)
-        assert text == read_again(model, vocab, prefix, 20, given.get("pick", greedy))
+        assert text == read_again(model, prefix, 20, given.get("pick", greedy))
         texts.add(text[-20:])
     assert settings is None or len(texts) > 1
 
 
-def test_writes_without_dropout_or_graph_and_leaves_the_model_in_evaluation(vocab):
+def test_writes_without_dropout_or_graph_and_leaves_the_model_in_evaluation():
     torch.manual_seed(0)
     model, seen = LanguageModel(nn.GRU(4, 8), 5, dropout=0.5), []
     model.register_forward_hook(lambda it, _, out: seen.append(it.training or out[0].requires_grad))
-    generate(model.train(), vocab, "ab", 20)
+    generate(model.train(), VOCAB, "ab", 20)
     assert not any(seen) and not model.training
 
 
