@@ -3,9 +3,7 @@
 import random
 from collections import Counter
 from itertools import pairwise
-from math import log
 from pathlib import Path
-from statistics import geometric_mean, harmonic_mean
 from types import SimpleNamespace
 
 import pytest
@@ -14,7 +12,6 @@ import torch
 from torch import nn
 
 from utils import d2l
-from utils.training import perplexity
 
 
 def test_d2l_stores_a_page_that_says_not_found(tmp_path, monkeypatch):
@@ -52,13 +49,6 @@ def test_d2l_overlaps_all_its_windows_those_of_validation_too():
     train, valid = ({*torch.cat(loader.dataset.tensors).flatten().tolist()} for loader in loaders)
     assert (len(train), len(valid), len(train & valid)) == (10_032, 5_032, 32)
     assert round(100 * len(train) / 173_428, 1) == 5.8  # of the normalised book
-
-
-def test_perplexity_is_the_geometric_mean_of_the_choices():
-    choices = [2, 4, 32]
-    found = perplexity(sum(map(log, choices)), 3)
-    assert found == pytest.approx(geometric_mean(choices)) and round(found, 2) == 6.35
-    assert [round(harmonic_mean(choices), 2), round(1 / found, 2)] == [3.84, 0.16]
 
 
 def test_the_outputs_that_raschka_prints_are_those_of_both_biases():
