@@ -7,7 +7,6 @@ import symtable
 from collections import defaultdict
 from functools import cache
 
-import nbformat
 import pytest
 import yaml
 from compare import belongs, code_cells
@@ -234,7 +233,7 @@ def written():
     """Return {name: the bare trees of all definitions of that name in chapters}."""
     trees = defaultdict(list)
     for path in CHAPTERS:
-        for cell in code_cells(nbformat.read(path, as_version=4)):
+        for cell in code_cells(read(path)):
             for name, tree in definitions(cell.source).items():
                 trees[name].append(tree)
     return trees
