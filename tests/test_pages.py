@@ -2,11 +2,10 @@
 
 import ast
 import re
-from itertools import chain
 
 import pytest
 import yaml
-from cards import parts, shrink
+from cards import parts
 from compare import code_cells, printed
 from notebooks import CHAPTERS, ROOT, read
 
@@ -68,12 +67,6 @@ def test_each_page_says_in_a_sentence_what_it_holds():
     sentences = [page["html_meta"]["description lang=en"] for page in front]
     assert len(set(sentences)) == len(PROSE) + len(CHAPTERS)
     assert all(40 <= len(text) <= 160 and text[-1] in ".?" for text in sentences), sentences
-
-
-def test_pictures_of_cards_are_small(tmp_path):
-    for chapter in chain.from_iterable(parts(ROOT).values()):
-        shrink(chapter["png"], tmp_path / "card.webp")
-        assert 2_000 < (tmp_path / "card.webp").stat().st_size < 15_000, chapter["path"]
 
 
 def test_readme_says_what_each_file_is_for():

@@ -279,10 +279,10 @@ def test_page_and_status_tell_of_the_record_and_of_the_run(path):
     assert seconds == [str(made.metadata.record.seconds) for made in (found.record, found.run)]
 
 
-def test_home_has_a_card_with_a_picture_for_each_chapter():
+def test_home_has_a_card_with_a_small_picture_for_each_chapter():
     cards = soup(SITE / "index.html").select(".cards li")
     assert [card.a["href"] for card in cards] == [f"chapters/{path.stem}.html" for path in CHAPTERS]
-    assert all((SITE / card.img["src"]).stat().st_size > 1_000 for card in cards)
+    assert all(2_000 < (SITE / card.img["src"]).stat().st_size < 15_000 for card in cards)
 
 
 def test_nothing_is_named_that_stands_on_another_host():
