@@ -6,18 +6,23 @@ the samples alone, two threads, another seed, and runs each cell twice. Where no
 the book was made with the samples as well, and the outputs that follow from them are compared, too.
 """
 
+import os
 import re
+from contextlib import contextmanager
 from itertools import cycle
 
 import pytest
 from compare import code_cells, compared, missing_tags, provenance
-from cores import CORES, keep_to
 from nbclient import NotebookClient
 from nbformat.v4 import new_code_cell, new_notebook
 from notebooks import CHAPTERS, ROOT, read
 
 from utils import datasets
 
+# Two threads take turns on one core, as they would not on a busy machine. They share each sum as
+# they would on two, but on two that have other things to do, they wait longer than they work.
+CAN_CHOOSE = hasattr(os, "sched_setaffinity")
+CORES = sorted(os.sched_getaffinity(0)) if CAN_CHOOSE else range(os.cpu_count() or 1)
 IN_TURN_ON_A_CORE = [  # the cores deal out the chapters among them, and each is one worker's
     pytest.param(path, core, id=path.stem, marks=pytest.mark.xdist_group(f"core {core}"))
     for path, core in zip(reversed(CHAPTERS), cycle(CORES), strict=False)
@@ -25,6 +30,18 @@ IN_TURN_ON_A_CORE = [  # the cores deal out the chapters among them, and each is
 AT_HAND = any(map(datasets.locate, datasets.REGISTRY))  # before a test hides them
 PRIVATE = re.compile(r"/ipykernel_\d|\w+-packages/|/root/|/home/\w")  # paths of a machine
 NO_SERVER = "http://127.0.0.1:9"  # nothing listens there
+
+
+@contextmanager
+def keep_to(core):
+    """Let the processes that are started here run on this core, where the system allows it."""
+    if CAN_CHOOSE:
+        os.sched_setaffinity(0, {core})
+    try:
+        yield
+    finally:
+        if CAN_CHOOSE:
+            os.sched_setaffinity(0, CORES)
 
 
 @pytest.fixture
