@@ -177,7 +177,7 @@ def load_pronunciations(name="cmudict"):
 
     Each word of a-z has the first of its pronunciations: sounds such as ``"AH"``, without stress.
     Warns and raises as load_text does; DataError also on a line that is no word with its sounds.
-    Source: Carnegie Mellon University, http://www.speech.cs.cmu.edu/cgi-bin/cmudict
+    Source: Carnegie Mellon University, https://github.com/cmusphinx/cmudict
     """
     words, *source = _load(_named(name, "load_pronunciations"), _read_pronunciations)
     return Pronunciations(words, name, *source)
