@@ -315,9 +315,12 @@ def test_folders_start_at_the_projects_root_or_at_home(put, data, monkeypatch, t
 
 
 # --- Names, registry, samples
-@pytest.mark.parametrize("use", ["load_text", "load_reviews", "locate", "fetch"])
+OTHER_KIND = {"load_text": "imdb", "load_reviews": "lyrics", "load_pronunciations": "imdb"}
+
+
+@pytest.mark.parametrize("use", [*OTHER_KIND, "locate", "fetch"])
 def test_a_name_that_is_unknown_or_of_the_other_kind_is_refused(use):
-    other = {"load_text": "imdb", "load_reviews": "lyrics"}.get(use)
+    other = OTHER_KIND.get(use)
     for name in filter(None, ("timemachine", ["imdb"], other)):
         expected = "is read by" if name == other else f"one of {', '.join(REGISTRY)}; got"
         with pytest.raises(ValueError, match=expected) as error:
@@ -337,7 +340,7 @@ def test_the_registry_is_complete_and_what_lies_on_github_is_pinned_and_has_thre
         found.append(match.groups())
     hosts = ["raw.githubusercontent.com", "cdn.jsdelivr.net", "fastly.jsdelivr.net"]
     paths = list(dict.fromkeys((repository, path) for _, repository, path in found))
-    assert len(paths) == 4 and found == [(host, *path) for path in paths for host in hosts]
+    assert len(paths) == 5 and found == [(host, *path) for path in paths for host in hosts]
 
 
 @pytest.mark.parametrize("like", sorted(REGISTRY))
@@ -369,6 +372,14 @@ TEXTS = {
 def test_texts_are_read_as_they_are(put):
     for like, (content, text) in TEXTS.items():
         assert datasets.load_text(put(content, like)).text == text
+
+
+DICTIONARY = b"# 1993\n\n'm EH1 M\nread R EH1 D # past\nread(2) R IY1 D\nad AE0 D"
+
+
+def test_words_of_a_to_z_are_read_with_their_first_pronunciation_and_without_stress(put):
+    words = datasets.load_pronunciations(put(DICTIONARY, "cmudict")).words
+    assert words == [("read", ("R", "EH", "D")), ("ad", ("AE", "D"))]
 
 
 NAMES = ["train/pos", "train/neg", "test/pos", "test/neg"]
@@ -429,6 +440,8 @@ REFUSED = {
     "a zip of two files": ("lyrics", zipped(a="a", b="b"), "must hold one file, got 2"),
     "a bomb": ("lyrics", ZEROS, "bomb in .* holds more than 1,048,576 bytes"),
     "called small": ("lyrics", ZEROS.replace(bytes([0, 0, 0, 2]), bytes([9, 0, 0, 0])), "CRC"),
+    "no words": ("cmudict", DICTIONARY[:17], "has the right hash, but no words"),
+    "no sounds": ("cmudict", DICTIONARY + b"\nno", "line 7 must be .* sounds, got 'no'"),
     "half a tar": ("imdb", tarred(NAMES, mode="w")[:5120], "must hold 2 reviews"),
     "half a tar.xz": ("imdb", tarred(NAMES, mode="w:xz")[:150], "cannot be read|2 reviews of"),
     "a huge review": ("imdb", tarred(NAMES, "0" * 2**20), MORE),

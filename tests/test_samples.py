@@ -7,7 +7,7 @@ from collections import Counter
 
 import pytest
 
-from utils.datasets import SAMPLES
+from utils.datasets import READERS, SAMPLES
 
 SPLITS, LABELS = ("train", "test"), ("0", "1")  # blame and praise
 HAN = "[\u4e00-\u9fff]"
@@ -24,7 +24,7 @@ def reviews():
     return list(csv.reader(lines[1:], delimiter="\t", quoting=csv.QUOTE_NONE))
 
 
-@pytest.mark.parametrize("name", ["story.txt", "verse.txt", "reviews.tsv"])
+@pytest.mark.parametrize("name", ["story.txt", "verse.txt", "reviews.tsv", "words.dict"])
 def test_the_files_are_clean_utf8_text(name):
     text = read(name)
     assert text.endswith("\n") and not text.endswith("\n\n")
@@ -69,6 +69,15 @@ def test_the_reviews_are_many_balanced_and_as_wild_as_those_of_imdb(reviews):
     assert sum("<br />" in text for _, _, text in reviews) >= 100
     everything = read("reviews.tsv")
     assert [face for face in (":)", ":(", ":D", ":P") if face not in everything] == []
+
+
+def test_the_words_have_all_letters_and_sounds_and_their_notice():
+    words = READERS["pronunciations"](SAMPLES / "words.dict")
+    assert len(words) == 1500 and words == sorted(words)
+    assert {len(word) for word, _ in words} == set(range(3, 15))
+    assert len({letter for word, _ in words for letter in word}) == 26
+    assert len({sound for _, sounds in words for sound in sounds}) == 39
+    assert "# Copyright (C) 1993-2015 Carnegie Mellon University." in read("words.dict")
 
 
 def words_of(text):

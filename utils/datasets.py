@@ -58,6 +58,7 @@ MAX_ARCHIVE = 2**30  # bytes of an archive when unpacked, about three times what
 SPLITS = "train", "test"
 REVIEWS_PER_CLASS = 12_500
 REVIEW = re.compile(r"aclImdb/(train|test)/(pos|neg)/(\d+)_\d+\.txt")
+ENTRY = re.compile(r"(\S+)((?: [A-Z]+[012]?)+)")  # a word and its sounds, vowels with their stress
 
 pooch.get_logger().setLevel("WARNING")  # or a notebook would store where the cache lies
 
@@ -103,7 +104,7 @@ class File:
 class DataSet:
     """What is known of a data set: any of its files will do; ``read`` names one of READERS.
 
-    ``loader`` is the function that returns it, load_text or load_reviews.
+    ``loader`` is the function that returns it: load_text, load_reviews or load_pronunciations.
     """
 
     name: str
@@ -139,6 +140,17 @@ class Reviews:
     sha256: str
 
 
+@dataclass(frozen=True)
+class Pronunciations:
+    """A list of (word, tuple of its sounds), and where it comes from; sha256 is the file's."""
+
+    words: list = field(repr=False)
+    name: str
+    is_sample: bool
+    source: str
+    sha256: str
+
+
 def load_text(name):
     """Return the Corpus of a data set, or of its sample: text with ``"\\n"`` at the end of lines.
 
@@ -158,6 +170,17 @@ def load_reviews(name="imdb"):
     """
     splits, *source = _load(_named(name, "load_reviews"), _read_sample_reviews)
     return Reviews(splits["train"], splits["test"], name, *source)
+
+
+def load_pronunciations(name="cmudict"):
+    """Return the Pronunciations of a data set, or of its sample, in the order of the file.
+
+    Each word of a-z has the first of its pronunciations: sounds such as ``"AH"``, without stress.
+    Warns and raises as load_text does; DataError also on a line that is no word with its sounds.
+    Source: Carnegie Mellon University, https://github.com/cmusphinx/cmudict
+    """
+    words, *source = _load(_named(name, "load_pronunciations"), _read_pronunciations)
+    return Pronunciations(words, name, *source)
 
 
 def locate(name):
@@ -441,6 +464,26 @@ def _read_member(member, size, name):
     return member.read(size).decode()
 
 
+def _read_pronunciations(path):
+    """Return [(word, sounds)] of a dictionary with a line for each pronunciation.
+
+    Only words of a-z are read: the others are abbreviations, parts of words, and the alternatives,
+    whose number makes them other words, as in ``read(2)``.
+    """
+    words = {}
+    for number, line in enumerate(_read_text(path).splitlines(), 1):
+        entry = line.partition("#")[0].rstrip()  # without its comment
+        match = ENTRY.fullmatch(entry)
+        if entry and not match:
+            problem = f"line {number} must be a word and its sounds, got {entry[:40]!r}"
+            raise DataError(f"{path} has the right hash, but {problem}")
+        if entry and re.fullmatch("[a-z]+", match[1]):
+            words.setdefault(match[1], tuple(re.sub("[012]", "", match[2]).split()))
+    if not words:
+        raise DataError(f"{path} has the right hash, but no words")
+    return list(words.items())
+
+
 def _read_sample_reviews(path):
     """Return the reviews of a table with the columns split, label and text."""
     splits = {split: [] for split in SPLITS}
@@ -450,7 +493,13 @@ def _read_sample_reviews(path):
     return splits
 
 
-READERS = {"text": _read_text, "poems": _read_poems, "zip": _read_zip, "reviews": _read_reviews}
+READERS = {
+    "text": _read_text,
+    "poems": _read_poems,
+    "zip": _read_zip,
+    "reviews": _read_reviews,
+    "pronunciations": _read_pronunciations,
+}
 REGISTRY = {
     name: DataSet(name, **(facts | {"files": [File(**file) for file in facts["files"]]}))
     for name, facts in tomllib.loads(FACTS.read_text(encoding="utf-8")).items()
