@@ -85,7 +85,8 @@
       } catch (error) {
         panel.replaceChildren(el("p", { role: "alert", textContent: error.message }), start);
       }
-      if (box.dataset.size) panel.querySelector("input, textarea, button").focus();
+      const lost = document.activeElement === document.body; // as the button was that had the focus
+      if (box.dataset.size && lost) panel.querySelector("input, textarea, button").focus();
     });
     panel.append(start);
     box.querySelector(".live-recorded").after(panel);
