@@ -16,7 +16,7 @@
     }
   };
 
-  // What the files of a kind hold together; their hash must be the one that they and the page name.
+  // What the files of a kind hold together; its hash must be the one that each of them and the page name.
   async function content(name, sha256, tell) {
     const got = (received[name] = []);
     for (let part = 0; part < (got[0]?.parts ?? 1); part++) {
@@ -30,7 +30,8 @@
     // A browser hashes on pages of https, of this computer and of a folder.
     const hash = await crypto.subtle?.digest("SHA-256", new TextEncoder().encode(text));
     const hex = Array.from(new Uint8Array(hash ?? []), (byte) => (256 + byte).toString(16).slice(1)).join("");
-    for (const wanted of [got[0].sha256, sha256]) if (hex && wanted !== hex) throw new Error(`not ${wanted}`);
+    for (const named of [hex || sha256, ...got.map((part) => part.sha256)])
+      if (named !== sha256) throw new Error(`${named} is not ${sha256}`);
     await new Promise(requestAnimationFrame);
     return JSON.parse(text);
   }

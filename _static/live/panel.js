@@ -48,7 +48,8 @@
     }
     clear = () => [this.box, this.about].forEach((element) => element.replaceChildren());
     add(char, known) {
-      const [place, ariaLabel] = [this.box.childElementCount, { " ": "space", "\n": "line end" }[char] ?? char];
+      const place = this.box.childElementCount;
+      const ariaLabel = { " ": "space", "\n": "line end" }[char] ?? live.seen(char);
       const span = el("span", { role: "option", textContent: char, ariaLabel, place, tabIndex: place ? -1 : 0 });
       if (!known) span.className = "live-unknown";
       this.box.append(span);
@@ -60,9 +61,11 @@
       span.classList.toggle("live-below", strength < 0);
     }
   };
-  live.seen = (chars) => chars.replaceAll(" ", "␣").replaceAll("\n", "⏎");
+  // Characters that have no look of their own, such as tabs and accents, are named.
+  const code = (char) => `U+${char.codePointAt(0).toString(16).toUpperCase().padStart(4, "0")}`;
+  live.seen = (chars) => chars.replaceAll(" ", "␣").replaceAll("\n", "⏎").replace(/[\s\p{M}\p{C}]/gu, code);
   live.unknown = (model, chars) => {
-    const found = [...new Set(chars.filter((char) => !model.ids.has(char)))].join(" ");
+    const found = [...new Set(chars.filter((char) => !model.ids.has(char)))].map(live.seen).join(" ");
     return found && ` The book has no ${found}: the model reads its sign for unknown characters there.`;
   };
   live.likeliest = (model, columns) => {
@@ -85,7 +88,8 @@
       } catch (error) {
         panel.replaceChildren(el("p", { role: "alert", textContent: error.message }), start);
       }
-      if (box.dataset.size) panel.querySelector("input, textarea, button").focus();
+      const lost = document.activeElement === document.body; // as the button was that had the focus
+      if (box.dataset.size && lost) panel.querySelector("input, textarea, button").focus();
     });
     panel.append(start);
     box.querySelector(".live-recorded").after(panel);

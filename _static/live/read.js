@@ -4,13 +4,13 @@ live.panels.read = async (box, tell) => {
   const counts = await live.load(box, "ngrams", (share) => tell(0.8 + 0.2 * share));
   const { el, field } = live;
   const option = ([textContent, value]) => el("option", { textContent, value });
-  const choice = (options) => el("select", { onchange: () => colour() }, ...options.map(option));
+  const choice = (options) => el("select", { onchange: () => steps.length && colour() }, ...options.map(option));
   const parts = ["cell C", "state H", "input gate I", "forget gate F", "output gate O"];
   const found = Object.entries(model.units).map(([name, unit]) => [`${unit}, ${name}`, unit]);
   const every = Array.from({ length: model.numHiddens }, (_, unit) => [`${unit}`, unit]);
   const recorded = box.querySelector(".live-recorded pre").textContent;
   const fields = {
-    area: field("Text", el("textarea", { rows: 7, maxLength: 1500, value: recorded })),
+    area: field("Text, 1500 characters at most", el("textarea", { rows: 7, maxLength: 1500, value: recorded })),
     part: field("Colour by", choice(parts.map((name) => [name, name.at(-1)]))),
     unit: field("Unit", choice([...found, ...every])),
   };
@@ -31,11 +31,11 @@ live.panels.read = async (box, tell) => {
       `${high.toFixed(2)}, after “${until(high)}”, the smallest ${low.toFixed(2)}, after “${until(low)}”.`;
   };
   const read = async (run) => {
-    chars = [...fields.area.control.value];
-    if (chars.length < 2) return "Give it at least two characters to read.";
+    const typed = [...fields.area.control.value];
+    if (typed.length < 2) return "Give it at least two characters to read.";
+    [chars, steps] = [typed, []];
     const [ids, bits] = [live.ids(model, chars), [[], []]];
     const mean = (list) => list.reduce((sum, bits) => sum + bits, 0) / list.length;
-    steps = [];
     text.clear();
     await run(live.generate(model, ids), (step) => {
       const [place, { token, logits }] = [steps.push(step) - 1, step];
