@@ -19,7 +19,7 @@ live.panels.cell = () => {
     const C = live.update(F, before, I, C̃);
     past.push({ C, H: live.show(O, C), pulse });
     said.textContent =
-      `C = F · C + I · C̃ = ${two(F)} · ${two(before)} + ${two(I)} · ${C̃} = ${two(C)}, and ` +
+      `New C = F · C + I · C̃ = ${two(F)} · ${two(before)} + ${two(I)} · ${C̃} = ${two(C)}, and ` +
       `H = O · tanh(C) = ${two(O)} · ${two(Math.tanh(C))} = ${two(live.show(O, C))}.`;
   }
 
@@ -34,7 +34,7 @@ live.panels.cell = () => {
       `<polyline class="live-${name}" points="${shown.map((now, i) => [x(i), y(now[name])])}"/>` +
       text(x(shown.length - 1) + 6, y(shown.at(-1)[name]) - above, name, "live-name");
     const pulses = shown.map(({ pulse }, i) => (pulse ? `<path class="live-pulse" d="M${x(i)} 150v-10"/>` : ""));
-    const parts = [...[...new Set([low, 0, high])].map(level), ...pulses, line("C", 3), line("H", -11)];
+    const parts = [...[...new Set([low, 0, high])].map(level), ...pulses, line("C", 3), line("H", -11), text(38, 150, "C̃", "")];
     picture.innerHTML = `<svg viewBox="0 0 400 156" aria-hidden="true">${parts.join("")}</svg>`;
     const list = (name) => `${name}: ${shown.map((now) => two(now[name])).join(", ")}`;
     picture.ariaLabel = `The last twenty steps. ${list("C")}. ${list("H")}.`;

@@ -19,12 +19,13 @@
   live.panel = (fields, name, act, ...more) => {
     let [said, work] = [el("p", { role: "status" }), null];
     const toggle = button(name, async () => {
-      if (work) return work.return();
+      if (work) return (said.textContent = "Stopping."), work.return();
       [toggle.textContent, said.textContent] = ["Stop", "Working."];
       said.textContent = await act((started, each) => live.run((work = started), each));
       [toggle.textContent, work] = [name, null];
     });
-    return [el("div", { className: "live-fields" }, ...Object.values(fields)), toggle, said, ...more];
+    const onkeydown = ({ key, target }) => key === "Enter" && target.matches("input") && !work && toggle.click();
+    return [el("div", { className: "live-fields", onkeydown }, ...Object.values(fields)), toggle, said, ...more];
   };
 
   // A text whose characters can be pointed at, by mouse, finger or arrow keys; it is one Tab stop.

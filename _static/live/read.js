@@ -5,17 +5,20 @@ live.panels.read = async (box, tell) => {
   const { el, field } = live;
   const option = ([textContent, value]) => el("option", { textContent, value });
   const choice = (options) => el("select", { onchange: () => steps.length && colour() }, ...options.map(option));
-  const parts = ["cell C", "state H", "input gate I", "forget gate F", "output gate O"];
+  const parts = ["cell C", "tanh(C)", "state H", "input gate I", "forget gate F", "output gate O"];
   const found = Object.entries(model.units).map(([name, unit]) => [`${unit}, ${name}`, unit]);
   const every = Array.from({ length: model.numHiddens }, (_, unit) => [`${unit}`, unit]);
   const recorded = box.querySelector(".live-recorded pre").textContent;
   const fields = {
     area: field("Text, 1500 characters at most", el("textarea", { rows: 7, maxLength: 1500, value: recorded })),
-    part: field("Colour by", choice(parts.map((name) => [name, name.at(-1)]))),
+    part: field("Colour by", choice(parts.map((name) => [name, name.replace(/.* /, "")]))),
     unit: field("Unit", choice([...found, ...every])),
   };
   let [chars, steps, scale] = [[], [], el("p")];
-  const value = ({ state }) => state[fields.part.control.value][fields.unit.control.value];
+  const value = ({ state: { C, ...others } }) => {
+    const of = { C, "tanh(C)": C.map(Math.tanh), ...others };
+    return of[fields.part.control.value][fields.unit.control.value];
+  };
   const text = new live.Text((place) => [
     `After “${live.seen(chars[place])}” the unit is at ${value(steps[place]).toFixed(2)}.`,
     live.likeliest(model, { probability: live.probabilities(model.logits(steps[place].state)) }),
