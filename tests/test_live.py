@@ -50,6 +50,7 @@ def site(chromium, tmp_path_factory):  # noqa: F811
     folder, vocab = tmp_path_factory.mktemp("copy") / "html", Vocab(list(TEXT))
     model = models.LanguageModel(nn.LSTM(8, 24), len(vocab)).eval()
     model.load_state_dict({name: 4 * weight for name, weight in model.state_dict().items()})
+    nn.init.zeros_(model.embedding.weight[0])  # has no scale
     rounded, counted = live.rounded(model), ngrams.KneserNey(4, len(vocab)).fit(vocab[list(TEXT)])
     given = {"model": model, "vocab": vocab, "units": {"marks": 3}, "counted": counted}
     copytree(SITE, folder)
@@ -91,6 +92,7 @@ def test_draws_with_the_right_frequencies(site, settings):
     here = sampling.probabilities(torch.tensor(logits, dtype=torch.float64), *settings).tolist()
     there, drawn = site.page.evaluate(DRAW, [logits, settings])
     assert there == pytest.approx(here, abs=1e-12)
+    assert site.page.evaluate("live.draw([0.2, 0.3], () => 0.9)") == 1  # sums may be below 1
     assert [drawn.count(i) / 4000 for i in range(5)] == pytest.approx(here, abs=0.03)
 
 
@@ -126,6 +128,8 @@ def test_writes_by_keys_alone(site):
 
 def test_reads_and_counts_bits_and_one_cell_has_the_chapters_numbers(site):
     panel, text = site.reader, "“Are\téwe rising?”"
+    panel.get_by_label("Colour by").select_option("H")
+    assert "Infinity" not in panel.inner_text()  # nothing has been read
     panel.get_by_label("Text").fill(text)
     said = press(panel).get_by_role("status").inner_text()
     ids, lstm = site.vocab[list(text)], probs(site.rounded, site.vocab, text)
@@ -137,9 +141,10 @@ def test_reads_and_counts_bits_and_one_cell_has_the_chapters_numbers(site):
     H = site.rounded.layer(X[:, None])[0][:, 0]
     sums = X @ W_x.T + nn.functional.pad(H, (0, 0, 1, -1)) @ W_h.T + b + c
     i, f, _, o = sums.sigmoid().chunk(4, dim=1)
-    for place, values in enumerate((H, i, f, o), 1):  # the cell, which comes first, shows in H
+    for place, values in enumerate((H / o, H, i, f, o), 1):  # the cell itself comes before these
         panel.get_by_label("Colour by").select_option(index=place)
-        assert f"largest value is {values[:, 3].max():.2f}, after" in panel.inner_text()
+        high, low = (f"{it:.2f}".replace("-", "−") for it in values[:, 3].aminmax()[::-1])
+        assert re.search(f"value is {high}, .*, the smallest {low}, ", panel.inner_text())
         assert panel.locator(".live-below").count() == (values[:, 3] < 0).sum()
     record = "\n".join(printed(*code_cells(read("chapters/08_lstm.ipynb"))))
     cell, shown = re.search(r"^cell (\S+), shown (\S+)$", record, re.M).groups()

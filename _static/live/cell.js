@@ -1,6 +1,6 @@
 // The panel of one unit, whose gates and candidate are set by hand.
 live.panels.cell = () => {
-  const two = (number) => number.toFixed(2).replace("-", "−");
+  const { two } = live;
   const fields = [
     live.slider("Input gate I", [0, 1, 0.05, 0]),
     live.slider("Forget gate F", [0, 1, 0.05, 0]),
@@ -19,7 +19,7 @@ live.panels.cell = () => {
     const C = live.update(F, before, I, C̃);
     past.push({ C, H: live.show(O, C), pulse });
     said.textContent =
-      `New C = F · C + I · C̃ = ${two(F)} · ${two(before)} + ${two(I)} · ${C̃} = ${two(C)}, and ` +
+      `New C = F · C + I · C̃ = ${two(F)} · ${two(before)} + ${two(I)} · ${`${C̃}`.replace("-", "−")} = ${two(C)}, and ` +
       `H = O · tanh(C) = ${two(O)} · ${two(Math.tanh(C))} = ${two(live.show(O, C))}.`;
   }
 

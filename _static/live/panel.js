@@ -62,6 +62,7 @@
       span.classList.toggle("live-below", strength < 0);
     }
   };
+  live.two = (number) => number.toFixed(2).replace("-", "−");
   // Characters that have no look of their own, such as tabs and accents, are named.
   const code = (char) => `U+${char.codePointAt(0).toString(16).toUpperCase().padStart(4, "0")}`;
   live.seen = (chars) => chars.replaceAll(" ", "␣").replaceAll("\n", "⏎").replace(/[\s\p{M}\p{C}]/gu, code);

@@ -2,7 +2,7 @@
 live.panels.read = async (box, tell) => {
   const model = await live.load(box, "weights", (share) => tell(0.8 * share));
   const counts = await live.load(box, "ngrams", (share) => tell(0.8 + 0.2 * share));
-  const { el, field } = live;
+  const { el, field, two } = live;
   const option = ([textContent, value]) => el("option", { textContent, value });
   const choice = (options) => el("select", { onchange: () => steps.length && colour() }, ...options.map(option));
   const parts = ["cell C", "tanh(C)", "state H", "input gate I", "forget gate F", "output gate O"];
@@ -20,7 +20,7 @@ live.panels.read = async (box, tell) => {
     return of[fields.part.control.value][fields.unit.control.value];
   };
   const text = new live.Text((place) => [
-    `After “${live.seen(chars[place])}” the unit is at ${value(steps[place]).toFixed(2)}.`,
+    `After “${live.seen(chars[place])}” the unit is at ${two(value(steps[place]))}.`,
     live.likeliest(model, { probability: live.probabilities(model.logits(steps[place].state)) }),
   ]);
   const colour = () => {
@@ -31,7 +31,7 @@ live.panels.read = async (box, tell) => {
     const until = (value) => live.seen(chars.slice(0, values.indexOf(value) + 1).slice(-12).join(""));
     scale.textContent =
       `Orange is above 0, blue below; the full colour is ±${top.toFixed(1)}. The largest value is ` +
-      `${high.toFixed(2)}, after “${until(high)}”, the smallest ${low.toFixed(2)}, after “${until(low)}”.`;
+      `${two(high)}, after “${until(high)}”, the smallest ${two(low)}, after “${until(low)}”.`;
   };
   const read = async (run) => {
     const typed = [...fields.area.control.value];
