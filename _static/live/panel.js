@@ -24,7 +24,9 @@
       said.textContent = await act((started, each) => live.run((work = started), each));
       [toggle.textContent, work] = [name, null];
     });
-    const onkeydown = ({ key, target }) => key === "Enter" && target.matches("input") && !work && toggle.click();
+    const onkeydown = ({ key, target }) => {
+      if (key === "Enter" && target.matches("input") && !work) toggle.click();
+    };
     return [el("div", { className: "live-fields", onkeydown }, ...Object.values(fields)), toggle, said, ...more];
   };
 
