@@ -6,7 +6,7 @@ live.panels.cell = () => {
     live.slider("Forget gate F", [0, 1, 0.05, 0]),
     live.slider("Candidate C̃", [-1, 1, 0.005, 0]),
     live.slider("Output gate O", [0, 1, 0.05, 0]),
-    live.slider("The candidate comes", [1, 10, 1, 1], (n) => (n > 1 ? `every ${n} steps` : "at every step")),
+    live.slider("Candidate", [1, 10, 1, 1], (n) => (n > 1 ? `every ${n} steps` : "every step")),
   ];
   const picture = live.el("div", { className: "live-picture", role: "img" });
   const [said, buttons] = [live.el("p", { ariaLive: "polite" }), live.el("div")];
