@@ -30,7 +30,8 @@ RESULTS = {
     "10_verne": [
         rf"{model} +(\S+) bits a character"
         for model in ["LSTM", "Kneser and Ney", r"n-gram of order \d+", "bz2"]
-    ],
+    ]
+    + [rf"{it} .* (\S+)  unit .*" for it in ["as it was", "16 windows of 160", "64 windows of 40"]],
 }
 
 
