@@ -57,6 +57,7 @@ def test_cells_hold_one_idea_between_prose(chapter):
     for cell in code_cells(chapter):
         has_class = any(isinstance(node, ast.ClassDef) for node in ast.parse(cell.source).body)
         lines = [line for line in cell.source.splitlines() if line.strip()]
+        lines = [line for line in lines if not line.startswith(("import ", "from "))]
         assert len(lines) <= (25 if has_class else 15), cell.source
     for one, two in itertools.pairwise(chapter.cells):
         assert not one.cell_type == two.cell_type == "code", two.source
